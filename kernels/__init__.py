@@ -93,6 +93,19 @@ FUSED = {
     "dense_relu_backward": "(dy, y, x, w, input_gradient=True) -> dx or None, dw, db",
 }
 
+#: Array functions that a back-end offers when its arrays are not NumPy's (``cuda``: they live on the device). For every
+#: other back-end ``minicnn`` uses the NumPy versions in ``kernels/arrays.py``. Slices and reshapes of such an array are
+#: views, as NumPy's are.
+ARRAYS = {
+    "asarray": "(host_array) -> array",
+    "to_numpy": "(array) -> numpy.ndarray",
+    "empty": "(shape, dtype) -> array",
+    "zeros": "(shape, dtype) -> array",
+    "assign": "(destination, source): copy the numbers of source into destination",
+    "count_correct": "(logits, labels) -> number of rows whose largest logit (the first, on a tie) is the label's",
+    "is_finite": "(array) -> whether every element is",
+}
+
 #: The back-ends that live in this package.
 BACKENDS = ("reference", "im2col", "cpu", "cuda")
 

@@ -67,6 +67,7 @@ CONTRACT = {
     "softmax_backward": "(dy, y) -> dx",
     # loss.py
     "softmax_cross_entropy": "(logits, labels, sample_weight=None, label_smoothing=0.0) -> loss, dlogits",
+    "cross_entropy": "(probabilities, labels, sample_weight=None, label_smoothing=0.0) -> loss, dprobabilities",
     "mean_squared_error": "(predictions, targets, sample_weight=None) -> loss, dpredictions",
     # normalization.py (statistics per channel: over every axis but the last)
     "batch_norm_forward": "(x, gamma, beta, epsilon=1e-3) -> y, mean, variance",
@@ -104,6 +105,7 @@ ARRAYS = {
     "assign": "(destination, source): copy the numbers of source into destination",
     "count_correct": "(logits, labels) -> number of rows whose largest logit (the first, on a tie) is the label's",
     "is_finite": "(array) -> whether every element is",
+    "update_average": "(average, value, momentum): average = momentum * average + (1 - momentum) * value, in place",
 }
 
 #: The back-ends that live in this package.

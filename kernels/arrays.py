@@ -38,3 +38,9 @@ def count_correct(logits, labels):
 def is_finite(array):
     """Whether no element is NaN or infinite."""
     return bool(np.isfinite(array).all())
+
+
+def update_average(average, value, momentum):
+    """Exponential moving average, in place: ``average = momentum * average + (1 - momentum) * value``."""
+    average *= momentum
+    average += (1.0 - momentum) * value

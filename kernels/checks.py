@@ -234,6 +234,15 @@ def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing):
     return logits, labels, sample_weight, fraction("label_smoothing", label_smoothing)
 
 
+def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
+    """Return ``probabilities, labels, sample_weight, label_smoothing`` after checking them."""
+    probabilities = _loss_inputs("probabilities", probabilities)
+    labels = class_labels(labels, probabilities.shape)
+    if sample_weight is not None:
+        sample_weight = shaped("sample_weight", sample_weight, labels.shape, probabilities.dtype)
+    return probabilities, labels, sample_weight, fraction("label_smoothing", label_smoothing)
+
+
 def mean_squared_error(predictions, targets, sample_weight):
     """Return ``predictions, targets, sample_weight`` after checking them."""
     predictions = _loss_inputs("predictions", predictions)

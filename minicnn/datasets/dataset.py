@@ -1,0 +1,62 @@
+"""One form for every data set: what the command line and a training script want to have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Dataset:
+    """Images ready for a network, with what must be known to use it later.
+
+    Attributes
+    ----------
+    name : str
+        The set's name, or the folder it was read from.
+    x_train, x_test : numpy.ndarray
+        Images ``(N, H, W, C)`` float32 in [0, 1].
+    y_train, y_test : numpy.ndarray
+        Class numbers ``(N,)`` int64.
+    class_names : tuple of str
+        ``class_names[k]`` is the name of class ``k``.
+    preprocessing : dict
+        How a picture becomes such an image, as plain values for JSON: ``image_size`` (height, width), ``color``
+        ("grayscale" or "rgb") and ``scale``, the factor that brings the set's stored numbers to [0, 1].
+    notes : tuple of str
+        What a reader of results should know: parts that are missing, files that were skipped.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple
+    preprocessing: dict
+    notes: tuple = field(default=())
+
+    @property
+    def image_shape(self):
+        """``(H, W, C)`` of one image."""
+        return self.x_train.shape[1:]
+
+    def describe(self):
+        """One line: name, number of images, their shape and the classes."""
+        h, w, c = self.image_shape
+        return (f"{self.name}: {len(self.x_train):,} training and {len(self.x_test):,} test images of {h}x{w}x{c}, "
+                f"{len(self.class_names)} classes")
+
+
+def from_bytes(name, train, test, class_names, scale=1 / 255, notes=()):
+    """A ``Dataset`` from Keras' pairs of uint8 images ``(N, H, W)`` or ``(N, H, W, C)`` and labels."""
+    (x_train, y_train), (x_test, y_test) = (_scaled(*part, scale) for part in (train, test))
+    h, w, c = x_train.shape[1:]
+    preprocessing = {"image_size": [h, w], "color": "rgb" if c == 3 else "grayscale", "scale": scale}
+    return Dataset(name, x_train, y_train, x_test, y_test, tuple(class_names), preprocessing, tuple(notes))
+
+
+def _scaled(x, y, scale):
+    x = np.multiply(x, scale, dtype=np.float32)
+    return x if x.ndim == 4 else x[..., np.newaxis], np.asarray(y, np.int64).reshape(-1)

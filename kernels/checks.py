@@ -283,18 +283,23 @@ def dropout_backward(dy, mask, rate):
 
 
 def flat_vectors(**vectors):
-    """Check vectors that a step changes in place: a copy would lose the change, so a layout needing one is an error."""
+    """Check the vectors of an optimizer's step: alike, and all but ``gradients`` fit to be changed in place."""
     first_name, first = next(iter(vectors.items()))
     for name, vector in vectors.items():
-        checked = array(name, vector, 1)
-        if checked.dtype != first.dtype or checked.shape != first.shape:
+        flat_vector(name, vector, writeable=name != "gradients")
+        if vector.dtype != first.dtype or vector.shape != first.shape:
             raise ValueError(f"{name}: expected shape {first.shape} and dtype {first.dtype} like {first_name}, got "
                              f"{vector.shape} and {vector.dtype}")
-        if checked is not vector and not np.shares_memory(checked, vector):
-            raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because it is "
-                             f"changed in place; got strides {vector.strides}, dtype {vector.dtype}")
-        if not vector.flags.writeable and name not in ("gradients",):
-            raise ValueError(f"{name}: expected a writeable vector, because it is changed in place")
+
+
+def flat_vector(name, vector, writeable=True):
+    """Check a vector that is changed in place: a copy would lose the change, so a layout needing one is an error."""
+    checked = array(name, vector, 1)
+    if checked is not vector and not np.shares_memory(checked, vector):
+        raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because it is "
+                         f"changed in place; got strides {vector.strides}, dtype {vector.dtype}")
+    if writeable and not vector.flags.writeable:
+        raise ValueError(f"{name}: expected a writeable vector, because it is changed in place")
 
 
 def hyperparameters(**values):

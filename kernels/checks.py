@@ -4,6 +4,9 @@ Each ``check_*`` function looks at shapes and types only (never at the numbers, 
 or ``ValueError`` with the argument's name, what was expected and what was given, and returns the arguments in the
 form that a kernel wants: arrays C-contiguous, aligned and in native byte order, ``stride`` and ``pool_size`` as
 pairs. Python's own numbers and lists are not arrays: they are refused rather than guessed at.
+
+What is an array is told by the first few names below. A back-end with arrays of its own loads this module a second
+time and puts its own in their place (``kernels/cuda/checks.py``); for NumPy's arrays they are what stands here.
 """
 
 from __future__ import annotations
@@ -14,11 +17,29 @@ import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
+ARRAY = np.ndarray
+ARRAY_NAME = "a NumPy array"
+
+
+def laid_out(value, dtype=None):
+    """``value`` as a C-contiguous, aligned array, copied only if its memory layout or ``dtype`` needs it."""
+    return np.require(value, dtype, ("C", "A"))
+
+
+def extremes(value):
+    """The smallest and the largest element of an integer array."""
+    return value.min(), value.max()
+
+
+def is_writeable(value):
+    """Whether the array may be changed in place."""
+    return value.flags.writeable
+
 
 def array(name, value, ndim=None, dtype=None):
     """A float32 or float64 array of ``ndim`` dimensions, copied only if its memory layout needs it."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name}: expected a NumPy array, got {type(value).__name__}")
+    if not isinstance(value, ARRAY):
+        raise TypeError(f"{name}: expected {ARRAY_NAME}, got {type(value).__name__}")
     if value.dtype.newbyteorder("=") not in FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {value.dtype}")
     if dtype is not None and value.dtype.newbyteorder("=") != dtype:
@@ -27,7 +48,7 @@ def array(name, value, ndim=None, dtype=None):
         raise ValueError(f"{name}: expected {ndim} dimensions, got shape {value.shape}")
     if not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
-    return np.require(value, requirements=("C", "A"))
+    return laid_out(value)
 
 
 def shaped(name, value, shape, dtype=None):
@@ -140,14 +161,16 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=None):
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
     if argmax is None:
         return dy, x_shape, pool_size, stride, padding
-    if not isinstance(argmax, np.ndarray) or argmax.dtype.kind not in "iu":
+    if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != dy.shape:
         raise ValueError(f"argmax: expected the shape of dy {dy.shape}, got {argmax.shape}")
-    if argmax.size and (argmax.min() < 0 or argmax.max() >= pool_size[0] * pool_size[1]):
-        raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
-                         f"{argmax.min()} to {argmax.max()}")
-    return dy, x_shape, pool_size, stride, padding, np.require(argmax, argmax.dtype.newbyteorder("="), ("C", "A"))
+    if argmax.size:
+        lowest, highest = extremes(argmax)
+        if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
+            raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
+                             f"{lowest} to {highest}")
+    return dy, x_shape, pool_size, stride, padding, laid_out(argmax, argmax.dtype.newbyteorder("="))
 
 
 def dense_forward(x, w, b):
@@ -200,22 +223,24 @@ def fraction(name, value):
 
 def real(name, value):
     """A Python float from a real number; arrays, strings and booleans are refused."""
-    if isinstance(value, (bool, np.bool_, str, bytes, np.ndarray)) or not hasattr(value, "__float__"):
+    if isinstance(value, (bool, np.bool_, str, bytes, np.ndarray, ARRAY)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name}: expected a real number, got {_kind(value)}")
     return float(value)
 
 
 def class_labels(labels, shape):
     """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``."""
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+    if not isinstance(labels, ARRAY) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer array (class numbers, not one-hot rows), got {_kind(labels)}")
     if labels.shape != shape[:1]:
         raise ValueError(f"labels: expected shape {shape[:1]}, one class number for each row of logits {tuple(shape)}, "
                          f"got {labels.shape}")
-    if labels.size and (labels.min() < 0 or labels.max() >= shape[1]):
-        raise ValueError(f"labels: expected class numbers 0 to {shape[1] - 1} for {shape[1]} logits, got "
-                         f"{labels.min()} to {labels.max()}")
-    return np.require(labels, np.int64, ("C", "A"))
+    if labels.size:
+        lowest, highest = extremes(labels)
+        if lowest < 0 or highest >= shape[1]:
+            raise ValueError(f"labels: expected class numbers 0 to {shape[1] - 1} for {shape[1]} logits, got "
+                             f"{lowest} to {highest}")
+    return laid_out(labels, np.int64)
 
 
 def _loss_inputs(name, values):
@@ -275,11 +300,11 @@ def dropout_forward(x, rate, seed):
 def dropout_backward(dy, mask, rate):
     """Return ``dy, mask, rate`` after checking them."""
     dy = array("dy", dy)
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+    if not isinstance(mask, ARRAY) or mask.dtype != np.bool_:
         raise TypeError(f"mask: expected the boolean array that dropout_forward returned, got {_kind(mask)}")
     if mask.shape != dy.shape:
         raise ValueError(f"mask: expected the shape of dy {dy.shape}, got {mask.shape}")
-    return dy, np.require(mask, requirements=("C", "A")), fraction("rate", rate)
+    return dy, laid_out(mask), fraction("rate", rate)
 
 
 def flat_vectors(**vectors):
@@ -298,7 +323,7 @@ def flat_vector(name, vector, writeable=True):
     if checked is not vector and not np.shares_memory(checked, vector):
         raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because it is "
                          f"changed in place; got strides {vector.strides}, dtype {vector.dtype}")
-    if writeable and not vector.flags.writeable:
+    if writeable and not is_writeable(vector):
         raise ValueError(f"{name}: expected a writeable vector, because it is changed in place")
 
 
@@ -316,6 +341,6 @@ def hyperparameters(**values):
 
 
 def _kind(value):
-    if isinstance(value, np.ndarray):
+    if isinstance(value, ARRAY):
         return f"an array of dtype {value.dtype} and shape {value.shape}"
     return type(value).__name__

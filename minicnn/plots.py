@@ -1,0 +1,157 @@
+"""Pictures. Every function returns a matplotlib ``Figure``, which a notebook shows and ``save`` writes to a file.
+
+Figures are made without pyplot: nothing is registered anywhere, no window opens, no display is needed. Colours are
+those of M. Okabe and K. Ito, which colour-blind readers can tell apart, and the map "cividis".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+SIGNED, STRENGTH = "RdBu_r", "cividis"
+
+
+def new_figure(width, height, rows=1, columns=1, **options):
+    """A figure of that size in inches with a grid of axes ``(rows, columns)``; returns figure and axes array."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = np.array(figure.subplots(rows, columns, squeeze=False, **options))
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save(figure, path):
+    """Write a figure to a PNG (or by its ending: SVG, PDF) file."""
+    figure.savefig(path, dpi=130)
+
+
+def learning_curves(history):
+    """Loss and accuracy over the epochs, for training and validation.
+
+    Parameters
+    ----------
+    history : History or dict
+        What ``fit`` returned, or its ``.history``.
+    """
+    history = getattr(history, "history", history)
+    names = [name for name in ("loss", "accuracy") if name in history]
+    figure, axes = new_figure(4.6 * len(names), 3.4, 1, len(names))
+    for axis, name in zip(axes[0], names):
+        epochs = np.arange(1, len(history[name]) + 1)
+        axis.plot(epochs, history[name], color=BLUE, label="training", linewidth=1.8)
+        if f"val_{name}" in history:
+            axis.plot(epochs, history[f"val_{name}"], color=VERMILION, label="test", linewidth=1.8, linestyle="--")
+        axis.set(xlabel="epoch", title=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False)
+    axes[0][0].set_yscale("log")
+    axes[0][0].set_title("loss (logarithmic)")
+    return figure
+
+
+def confusion_matrix(matrix, names=None):
+    """The confusion matrix of ``minicnn.metrics.confusion_matrix`` with its counts; mistakes stand out in orange."""
+    matrix = np.asarray(matrix)
+    count = len(matrix)
+    names = [str(name) for name in (range(count) if names is None else names)]
+    size = 2.0 + 0.42 * count
+    figure, axes = new_figure(size, size)
+    axis = axes[0, 0]
+    axis.spines[:].set_visible(False)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    colours = np.ones((count, count, 3))
+    right, wrong = _rgb(BLUE), _rgb(ORANGE)
+    for t, p in np.ndindex(count, count):
+        strength = shares[t, p] if t == p else min(1.0, 8 * shares[t, p])  # a mistake of 1 in 8 is as strong as can be
+        colours[t, p] = 1 - strength * (1 - (right if t == p else wrong))
+    axis.imshow(colours)
+    for t, p in np.ndindex(count, count):
+        if matrix[t, p]:
+            axis.text(p, t, matrix[t, p], ha="center", va="center", fontsize=9,
+                      color="white" if t == p and shares[t, p] > 0.5 else "black")
+    axis.set(xticks=range(count), yticks=range(count), xlabel="predicted", ylabel="true",
+             title=f"{np.trace(matrix)} of {matrix.sum()} right ({np.trace(matrix) / max(matrix.sum(), 1):.1%})")
+    axis.set_xticklabels(names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axis.set_yticklabels(names)
+    axis.tick_params(length=0)
+    return figure
+
+
+def filters(w, columns=8, title=None):
+    """The kernels of a convolution, one picture each, averaged over input channels unless there are 1 or 3.
+
+    Parameters
+    ----------
+    w : array (KH, KW, C, O)
+        For C = 3 the kernels are shown in colour; else blue is negative, red positive, white zero.
+    columns : int
+        Pictures in a row.
+    """
+    w = np.asarray(w)
+    kh, kw, channels, count = w.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = new_figure(0.9 * columns + 0.6, 0.9 * rows + 0.7, rows, columns)
+    limit = float(np.abs(w).max()) or 1.0
+    for index, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if index < count:
+            kernel = w[..., index]
+            if channels == 3:
+                axis.imshow(0.5 + 0.5 * kernel / limit)
+            else:
+                shown = axis.imshow(kernel.mean(axis=2), cmap=SIGNED, vmin=-limit, vmax=limit)
+    if channels != 3:
+        figure.colorbar(shown, ax=axes, shrink=0.8, fraction=0.05, pad=0.03)
+    mean = "" if channels in (1, 3) else f", mean over {channels} input channels"
+    figure.suptitle(title or f"{count} learned filters of {kh}x{kw}{mean}", fontsize=11)
+    return figure
+
+
+def mistakes(images, labels, probabilities, names=None, columns=6):
+    """Pictures with their true class, the predicted class and how sure the network was of each.
+
+    Parameters
+    ----------
+    images : array (N, H, W, C)
+        In [0, 1], grey (C = 1) or colour (C = 3).
+    labels : array of int (N,)
+        True classes.
+    probabilities : array (N, K)
+        Softmax of the logits.
+    """
+    images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
+    names = [str(name) for name in (range(probabilities.shape[1]) if names is None else names)]
+    count = len(images)
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    figure, axes = new_figure(1.7 * columns, 1.95 * rows + 0.5, rows, columns)
+    for index, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if index < count:
+            show_image(axis, images[index])
+            guess = int(probabilities[index].argmax())
+            axis.set_title(f"{names[guess]} ({probabilities[index, guess]:.0%})\ntrue {names[labels[index]]} "
+                           f"({probabilities[index, labels[index]]:.0%})", fontsize=9)
+    figure.suptitle("worst mistakes: predicted and true class, with their probabilities" if count else "no mistakes")
+    return figure
+
+
+def show_image(axis, image):
+    """Draw one image ``(H, W, C)`` in [0, 1]: ink black on white for grey ones, as it was written; colours as such."""
+    image = np.asarray(image)
+    if image.shape[2] == 1:
+        axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
+    else:
+        axis.imshow(np.clip(image, 0, 1))
+    axis.set(xticks=[], yticks=[])
+
+
+def _rgb(colour):
+    return np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)]) / 255

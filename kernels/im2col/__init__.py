@@ -1,8 +1,8 @@
 """The im2col back-end: vectorised NumPy, as good as NumPy gets.
 
 Convolution and dense layers become matrix products, which run in BLAS; pooling becomes a few operations on strided
-views. Elementwise operations, the losses and the optimizers are the reference's own, since NumPy's expression is there
-the formula and the fast way in one. Lay a file beside the one of the same name in ``kernels/reference`` to compare.
+views. Where NumPy's expression is both the formula and the fast way (most activations, the losses, the optimizers),
+the function is the reference's own. Lay a file beside the one of the same name in ``kernels/reference`` to compare.
 
 What NumPy cannot do: every operation is a pass of its own over memory, and all but the matrix products run on one core.
 How a matrix product splits its sums is BLAS's affair: the same bits come back for the same number of BLAS threads.

@@ -40,24 +40,29 @@ def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
 def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True):
     """The two gradients of a matrix product; arguments and results as in ``kernels.reference.conv2d_backward``.
 
-        dw = columns(x)^T @ dy,     dcolumns = dy @ w^T,     dx = col2im(dcolumns),     db = column sums of dy
+        dw = columns(x)^T @ dy,     dcolumns = dy @ w^T,     db = column sums of dy
 
-    where col2im, the transpose of im2col, adds every element of ``dcolumns`` to the pixel that it was copied from.
-    That is the reference's full convolution with the flipped kernel in another order: sorted by output pixel instead
-    of by input pixel.
+    and dx is the transpose of im2col, often called col2im: every element of ``dcolumns`` is added to the pixel that it
+    was copied from. Only the part of ``dcolumns`` that belongs to one kernel position (m, n) is made at a time,
+    ``dy @ w[m, n]^T``: its elements belong to a grid of pixels that are a stride apart, hence all distinct. This is the
+    reference's full convolution with the flipped kernel, summed in another order.
     """
     dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, stride, padding)
-    matrix = w.reshape(-1, w.shape[-1])
+    kh, kw, channels, outputs = w.shape
+    _, oh, ow, _ = dy.shape
     dx = np.empty_like(x) if input_gradient else None
-    dmatrix = np.zeros_like(matrix)
+    dw = np.zeros((kh * kw * channels, outputs), w.dtype)
     for part in batch_slices(dy.shape, w):
         padded = pad(x[part], padding)
-        rows = dy[part].reshape(-1, dy.shape[-1])
-        dmatrix += im2col(padded, w.shape[:2], stride).T @ rows
+        rows = dy[part].reshape(-1, outputs)
+        dw += im2col(padded, (kh, kw), stride).T @ rows
         if input_gradient:
-            dcolumns = (rows @ matrix.T).reshape(*dy[part].shape[:3], *w.shape[:3])
-            dx[part] = crop(col2im(dcolumns, padded.shape, stride), padding)
-    return dx, dmatrix.reshape(w.shape), column_sums(dy)
+            dpadded = np.zeros_like(padded)
+            for m in range(kh):
+                for n in range(kw):
+                    dpadded[grid(m, n, oh, ow, stride)] += (rows @ w[m, n].T).reshape(-1, oh, ow, channels)
+            dx[part] = crop(dpadded, padding)
+    return dx, dw.reshape(w.shape), column_sums(dy)
 
 
 def im2col(x, window, stride):
@@ -67,19 +72,6 @@ def im2col(x, window, stride):
     """
     windows = sliding_window_view(x, window, axis=(1, 2))[:, ::stride[0], ::stride[1]]
     return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, window[0] * window[1] * x.shape[-1])
-
-
-def col2im(dcolumns, shape, stride):
-    """Add windows ``(N, OH, OW, KH, KW, C)`` into images of this (padded) shape: the transpose of ``im2col``.
-
-    One kernel position at a time: (m, n) of all windows is a grid of pixels that are a stride apart, hence distinct.
-    """
-    _, oh, ow, kh, kw, _ = dcolumns.shape
-    dx = np.zeros(shape, dcolumns.dtype)
-    for m in range(kh):
-        for n in range(kw):
-            dx[grid(m, n, oh, ow, stride)] += dcolumns[:, :, :, m, n]
-    return dx
 
 
 def grid(m, n, oh, ow, stride):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import NO_PADDING, checks
+from .activations import select
 from .conv2d import crop, grid, pad
 
 
@@ -28,15 +29,17 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     first_m = np.maximum(0, padding[0][0] - stride[0] * np.arange(oh))
     first_n = np.maximum(0, padding[1][0] - stride[1] * np.arange(ow))
     y = np.full(y_shape, -np.inf, x.dtype)
-    argmax = np.empty(y_shape, np.min_scalar_type(ph * pw - 1))
+    position_type = np.min_scalar_type(ph * pw - 1).type
+    argmax = np.empty(y_shape, position_type)
     argmax[:] = (first_m[:, np.newaxis] * pw + first_n)[:, :, np.newaxis]
     for m in range(ph):
         for n in range(pw):
             pixels = padded[grid(m, n, oh, ow, stride)]
             # "not at most" holds for a NaN among the pixels too; a NaN that has won already (y != y) stays
             wins = ~(pixels <= y) & (y == y)
-            np.copyto(y, pixels, where=wins)
-            np.copyto(argmax, argmax.dtype.type(m * pw + n), where=wins)
+            np.maximum(y, pixels, out=y)
+            # the last winner is the winner, and positions only grow
+            np.maximum(argmax, wins * position_type(m * pw + n), out=argmax)
     return y, argmax
 
 
@@ -49,7 +52,7 @@ def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=N
     dx = _padded_zeros(x_shape, padding, dy.dtype)
     for m in range(ph):
         for n in range(pw):
-            dx[grid(m, n, oh, ow, stride)] += np.where(argmax == m * pw + n, dy, 0)
+            dx[grid(m, n, oh, ow, stride)] += select(argmax == m * pw + n, dy)
     return np.ascontiguousarray(crop(dx, padding))
 
 

@@ -1,6 +1,6 @@
 """Data sets: handwritten digits that ship with MiniCNN, and others by name or from a folder of pictures.
 
-Each module (``digits``) has ``load_data()`` in Keras' form: uint8 arrays
+Each module (``digits``, ``mnist``, ``fashion_mnist``, ``cifar10``) has ``load_data()`` in Keras' form: uint8 arrays
 ``(x_train, y_train), (x_test, y_test)``, channels last. ``load(name)`` returns any of them, scaled to [0, 1] and with
 its class names, as a ``Dataset``.
 """
@@ -8,54 +8,75 @@ its class names, as a ``Dataset``.
 from __future__ import annotations
 
 import importlib
+import warnings
+from pathlib import Path
 
 #: Data sets by the name that ``load`` and the command line take, with the module that reads them.
-NAMES = {"digits": "digits"}
+NAMES = {"digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion_mnist", "cifar10": "cifar10"}
 
-_LAZY = {"digits": "", "Dataset": "dataset"}
+_LAZY = {**dict.fromkeys(NAMES.values(), ""), "Dataset": "dataset", "read_idx": "idx", "image_folder": "image_folder",
+         "read_picture": "image_folder"}
 
 
 def __getattr__(name):
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if not _LAZY[name]:
-        return importlib.import_module(f"{__name__}.{name}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return importlib.import_module(f"{__name__}.{name}") if not _LAZY[name] else _from_module(name)
+
+
+def _from_module(name):
+    """A function whose module may bear its name: importing the module binds the name to it, so bind the function."""
+    globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return globals()[name]
 
 
 def __dir__():
     return sorted({*globals(), *_LAZY})
 
 
-def load(name, split=None, data_dir=None):
-    """A data set by name, ready for a network.
+def load(name, split=None, data_dir=None, **folder_options):
+    """A data set by name, or a folder of pictures, ready for a network.
 
     Parameters
     ----------
-    name : str
-        One of ``NAMES``.
+    name : str or path
+        One of ``NAMES``, or a folder with a sub-folder for each class.
     split : str, optional
         For ``"digits"``: ``"random"`` (default) or ``"writers"``. The other sets have one split only.
     data_dir : path, optional
-        Where the files lie; the digits need none.
+        Where the files lie or go to; the digits need none.
+    **folder_options
+        For a folder: the arguments of ``image_folder``.
 
     Returns
     -------
     Dataset
-        Images ``(N, H, W, C)`` float32 in [0, 1], labels int64.
+        Images ``(N, H, W, C)`` float32 in [0, 1], labels int64. Its ``notes`` say what is missing.
 
     Raises
     ------
     ValueError
-        For an unknown name or split.
+        For a name that is neither a data set nor a folder, an unknown split, or damaged files.
+    ConnectionError
+        For files that are not here and cannot be downloaded.
     """
     from .dataset import from_bytes
 
     if name not in NAMES:
-        raise ValueError(f"data: unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+        if not Path(name).is_dir():
+            raise ValueError(f"data: {str(name)!r} is neither a folder nor a data set; the data sets are "
+                             f"{', '.join(NAMES)}")
+        if split is not None:
+            raise ValueError(f"split: {split!r} is for the digits only; a folder is split by test_share and seed")
+        return _from_module("image_folder")(name, **folder_options)
+    if folder_options:
+        raise ValueError(f"{', '.join(folder_options)}: only for a folder of pictures, not for {name}")
     module = importlib.import_module(f"{__name__}.{NAMES[name]}")
     if name == "digits":
         return from_bytes(name, *module.load_data(split or "random"), module.CLASS_NAMES, scale=1 / 16)
     if split is not None:
-        raise ValueError(f"split: {name} has one fixed split; split={split!r} is for the digits only")
-    return from_bytes(name, *module.load_data(data_dir=data_dir), module.CLASS_NAMES)
+        raise ValueError(f"split: {split!r} is for the digits only; {name} has one fixed split")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train, test = module.load_data(data_dir)
+    return from_bytes(name, train, test, module.CLASS_NAMES, notes=[str(warning.message) for warning in caught])

@@ -51,6 +51,8 @@ def allocate(layers, ops, dtype, seed):
     start = 0
     for index, layer in enumerate(layers):
         rng = np.random.default_rng([seed, index])
+        layer.state = {name: ops.asarray(np.asarray(initializer(shape, rng), dtype))
+                       for name, (shape, initializer) in layer.state_specs.items()}
         for name, (shape, initializer) in layer.parameter_specs.items():
             stop = start + prod(shape)
             values[start:stop] = np.asarray(initializer(shape, rng)).reshape(-1)
@@ -60,7 +62,6 @@ def allocate(layers, ops, dtype, seed):
     for layer in layers:
         layer.ops = ops
         layer.parameters, layer.gradients = {}, {}
-        layer.state = {name: ops.asarray(np.asarray(array, dtype)) for name, array in layer.state.items()}
     for layer, name, shape, start, stop in places:
         layer.parameters[name] = parameters[start:stop].reshape(shape)
         layer.gradients[name] = gradients[start:stop].reshape(shape)

@@ -62,7 +62,7 @@ class Layer:
         self.input_shape = None
         self.output_shape = None
         self.parameters, self.gradients, self.state = {}, {}, {}
-        self.parameter_specs = {}
+        self.parameter_specs, self.state_specs = {}, {}
         self.input_gradient = True
         self.ops = None
         self.stream = RandomStream()
@@ -103,16 +103,16 @@ class Layer:
             raise ValueError(f"declared input_shape {self.declared_input_shape}, but what arrives is {input_shape}")
         self.output_shape = self.compute_output_shape(input_shape)
         self.input_shape = input_shape
-        self.parameter_specs, self.state = {}, {}
+        self.parameter_specs, self.state_specs = {}, {}
         self.create_parameters(input_shape)
 
     def add_parameter(self, name, shape, initializer):
         """Declare a trained array; it gets its memory and its first values from ``minicnn.parameters.allocate``."""
         self.parameter_specs[name] = (tuple(shape), initializers.get(initializer))
 
-    def add_state(self, name, values):
-        """Declare an array that is kept but not trained."""
-        self.state[name] = values
+    def add_state(self, name, shape, initializer):
+        """Declare an array that is kept but not trained; it gets its memory as parameters do."""
+        self.state_specs[name] = (tuple(shape), initializers.get(initializer))
 
     def set_gradients(self, **values):
         """Copy gradients to their places in the model's flat vector; None (no such parameter) is passed over."""

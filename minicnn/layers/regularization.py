@@ -65,8 +65,8 @@ class BatchNormalization(Layer):
         channels = input_shape[-1:]
         self.add_parameter("gamma", channels, "ones")
         self.add_parameter("beta", channels, "zeros")
-        self.add_state("running_mean", np.zeros(channels))
-        self.add_state("running_variance", np.ones(channels))
+        self.add_state("running_mean", channels, "zeros")
+        self.add_state("running_variance", channels, "ones")
 
     def forward(self, x, training=False):
         self.x, self.training = x, training

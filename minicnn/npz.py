@@ -7,6 +7,7 @@ an array is made only when its header, the archive's directory and the limit agr
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 import zipfile
@@ -19,6 +20,7 @@ from .files import read_exactly
 #: Deflate cannot pack more than 1,032 bytes into one: a directory that claims more lies.
 DEFLATE_RATIO = 1032
 
+_HEADER = 10240  # more than the header of an array can have
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, IndexError, TypeError,
            OverflowError, SyntaxError, NotImplementedError, RuntimeError, UnicodeError)
 
@@ -46,27 +48,62 @@ def read_npz(path, limit=1 << 31, names=None):
     OSError
         When the file cannot be opened.
     """
-    arrays = {}
-    with open(path, "rb") as file:
+    with Archive(path) as archive:
+        arrays = {}
+        for name in archive.names if names is None else [name for name in archive.names if name in names]:
+            arrays[name] = archive.read(name, limit)
+            limit -= arrays[name].nbytes
+        return arrays
+
+
+class Archive:
+    """An open ``.npz`` file, to read arrays from one by one: ``with Archive(path) as archive: archive.read("a")``.
+
+    ``names`` are those of the arrays. Errors are those of ``read_npz``.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self._file = open(path, "rb")  # noqa: SIM115: closed by __exit__
         try:
-            with zipfile.ZipFile(file) as archive:
-                for member in archive.infolist():
-                    name = member.filename.removesuffix(".npy")
-                    if name in arrays:
-                        raise ValueError(f"it holds {name!r} twice")
-                    if names is None or name in names:
-                        arrays[name] = _read_array(archive, member, limit)
-                        limit -= member.file_size
+            with self._damage():
+                self._archive = zipfile.ZipFile(self._file)
+                members = self._archive.infolist()
+                self._members = {member.filename.removesuffix(".npy"): member for member in members}
+                if len(self._members) < len(members):
+                    raise ValueError("it holds an array twice")
+        except BaseException:
+            self._file.close()
+            raise
+        self.names = list(self._members)
+
+    def read(self, name, limit=1 << 31):
+        """The array of that name, if it has at most ``limit`` bytes."""
+        with self._damage():
+            if name not in self._members:
+                raise ValueError(f"it lacks the array {name!r}")
+            return _read_array(self._archive, self._members[name], limit)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._archive.close()
+        self._file.close()
+
+    @contextlib.contextmanager
+    def _damage(self):
+        try:
+            yield
         except _DAMAGE as error:
-            what = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else error
-            raise ValueError(f"{path}: not an .npz file, or a damaged one: {what}") from error
-    return arrays
+            what = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.path}: not an .npz file, or a damaged one: {what}") from error
 
 
 def _read_array(archive, member, limit):
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed by method {member.compress_type}; expected none or deflate")
-    if member.file_size > limit:
+    if member.file_size > limit + _HEADER:
         raise ValueError(f"{member.filename} declares {member.file_size:,} bytes; at most {limit:,} are accepted here")
     ratio = 1 if member.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO
     if member.file_size > ratio * member.compress_size:

@@ -79,9 +79,9 @@ def server(monkeypatch):
     server.server_close()
 
 
-def fetch(server, path, *kinds, size=len(GOOD)):
+def fetch(server, path, *kinds):
     urls = [f"{server.base}/{kind}/data.bin" if "://" not in kind else kind for kind in kinds]
-    download.fetch(urls, path, size, SHA256, progress=False)
+    download.fetch(urls, path, len(GOOD), SHA256, progress=False)
 
 
 @pytest.mark.parametrize("kind", ["good", "redirect"])

@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from minicnn import inputs, losses, optimizers, parameters, shapes, training
+from minicnn import inputs, losses, optimizers, parameters, saving, shapes, training
 from minicnn.backends import resolve_backend
 from minicnn.layers import Input, Layer
 from minicnn.layers.base import RandomStream, shape_tuple
@@ -48,6 +48,8 @@ class Sequential:
         One flat vector each; the layers' arrays are views into them.
     step : int
         Optimizer steps taken since ``compile``.
+    class_names, preprocessing : list of str and dict, optional
+        What the outputs mean and how a picture becomes an input (``Dataset`` has both); ``save`` keeps them.
     """
 
     def __init__(self, layers=None, name="sequential", backend=None, dtype="float32", seed=0):
@@ -63,6 +65,7 @@ class Sequential:
         self.optimizer = self.loss = None
         self.metrics = ()
         self.stop_training = False
+        self.class_names = self.preprocessing = None
         self._kept = {}
         for layer in layers or []:
             self.add(layer)
@@ -312,6 +315,18 @@ class Sequential:
                 raise TypeError(f"weights: expected numbers for {name}, got dtype {array.dtype}")
         for place, array in zip(places.values(), weights):
             self.ops.assign(place, self.ops.asarray(array.astype(self.dtype)))
+
+    def save(self, path, progress=None):
+        """Write the whole model to one ``.npz`` file; ``minicnn.load_model`` reads it. See ``saving.save_model``."""
+        saving.save_model(self, path, progress)
+
+    def save_weights(self, path):
+        """Write the weights alone to an ``.npz`` file."""
+        saving.save_weights(self, path)
+
+    def load_weights(self, path):
+        """Take over the weights from a file of ``save_weights`` or ``save``; nothing is changed if they do not fit."""
+        saving.load_weights(self, path)
 
     def count_params(self):
         """How many numbers are trained."""

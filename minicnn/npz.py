@@ -64,7 +64,7 @@ class Archive:
 
     def __init__(self, path):
         self.path = path
-        self._file = open(path, "rb")  # noqa: SIM115: closed by __exit__
+        self._file = open(path, "rb")  # noqa: SIM115
         try:
             with self._damage():
                 self._archive = zipfile.ZipFile(self._file)

@@ -318,11 +318,11 @@ def flat_vectors(**vectors):
 
 
 def flat_vector(name, vector, writeable=True):
-    """Check a vector that is changed in place: a copy would lose the change, so a layout needing one is an error."""
+    """Check a vector of a step in place: a copy would lose the change, so a layout that needs one is an error."""
     checked = array(name, vector, 1)
     if checked is not vector and not np.shares_memory(checked, vector):
-        raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because it is "
-                         f"changed in place; got strides {vector.strides}, dtype {vector.dtype}")
+        raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because a step works "
+                         f"in place; got strides {vector.strides}, dtype {vector.dtype}")
     if writeable and not is_writeable(vector):
         raise ValueError(f"{name}: expected a writeable vector, because it is changed in place")
 

@@ -54,8 +54,7 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
                 if 0 <= row < height and 0 <= column < width:
                     pixel = x[image, row, column, c]
                     # only NaN differs from itself: the second line lets the first NaN win, and stay
-                    if largest is None or pixel > largest or (
-                            pixel != pixel and largest == largest):
+                    if largest is None or pixel > largest or (pixel != pixel and largest == largest):
                         largest, position = pixel, m * pw + n
         y[image, i, j, c] = largest
         argmax[image, i, j, c] = position
@@ -87,10 +86,13 @@ def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=N
     """
     dy, x_shape, (_, pw), (sh, sw), ((top, _), (left, _)), argmax = checks.pool2d_backward(
         dy, x_shape, pool_size, stride, padding, argmax)
+    _, height, width, _ = x_shape
     dx = np.zeros(x_shape, dy.dtype)
     for image, i, j, c in np.ndindex(dy.shape):
         m, n = divmod(int(argmax[image, i, j, c]), pw)
-        dx[image, i * sh + m - top, j * sw + n - left, c] += dy[image, i, j, c]
+        row, column = i * sh + m - top, j * sw + n - left
+        if 0 <= row < height and 0 <= column < width:  # true for every argmax of the forward pass
+            dx[image, row, column, c] += dy[image, i, j, c]
     return dx
 
 

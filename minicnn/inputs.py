@@ -20,8 +20,8 @@ def images(model, x, name="x", finite=True):
         raise TypeError(f"{name}: expected an array of numbers (float32, float64 or integers), got dtype {x.dtype}")
     if x.ndim == 0 or x.shape[0] == 0:
         raise ValueError(f"{name}: expected at least one example, got an array of shape {x.shape}")
-    if not model.shapes_known:
-        model.build(x.shape[1:])
+    if not model.built:
+        model.build(None if model.shapes_known else x.shape[1:])
     shapes.check_batch(model, x)
     if finite and x.dtype.kind == "f":
         _check_finite(name, x)

@@ -50,8 +50,8 @@ class SparseCategoricalCrossentropy(Loss):
     ----------
     from_logits : bool
         True (the default here; Keras defaults to False): the model ends in bare logits, and softmax is part of the
-        loss, where it costs no accuracy. False: the model ends in a softmax of its own, and the loss takes
-        ``-log(p)`` with p clipped to [1e-7, 1 - 1e-7].
+        loss, where it costs no accuracy. False: the model ends in a softmax of its own, and the loss takes the
+        logarithm of its probabilities.
     label_smoothing : float
         s in [0, 1): the target becomes ``(1 - s) * onehot + s / K`` (C. Szegedy et al., CVPR 2016).
     """

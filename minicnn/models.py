@@ -242,8 +242,6 @@ class Sequential:
             shapes.check_batch(self, x)
             return x
         x = inputs.images(self, x, finite=False)
-        if not self.built:
-            self.build()
         return self.ops.asarray(x.astype(self.dtype, copy=False))
 
     # ---- training and use --------------------------------------------------------------------------------------

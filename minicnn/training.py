@@ -135,8 +135,6 @@ def batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight):
         raise ValueError("y: expected labels for x")
     check_batch_size(batch_size)
     x = inputs.images(model, x)
-    if not model.built:
-        model.build()
     y = inputs.targets(model, y, len(x))
     return Arrays(x, y, inputs.sample_weights(y, sample_weight, class_weight), batch_size, shuffle, model.seed)
 

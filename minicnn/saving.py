@@ -189,8 +189,8 @@ def _description(archive, path, *formats):
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"{path}: damaged: its format version is {version!r}")
     if version > VERSION:
-        raise ValueError(f"{path}: written by a newer MiniCNN ({description.get('minicnn_version')}, format {version}), "
-                         f"and this one ({__version__}) reads formats up to {VERSION}; update MiniCNN")
+        raise ValueError(f"{path}: written by a newer MiniCNN ({description.get('minicnn_version')}, format "
+                         f"{version}), and this one ({__version__}) reads formats up to {VERSION}; update MiniCNN")
     return description
 
 

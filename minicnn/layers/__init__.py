@@ -1,6 +1,7 @@
 """The layers, under Keras' names."""
 
 from minicnn.layers.activation import Activation
+from minicnn.layers.augmentation import RandomCrop, RandomFlip, RandomRotation, RandomTranslation
 from minicnn.layers.base import Layer, shape_tuple
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
@@ -20,6 +21,7 @@ class Input:
 
 #: Every layer by its class name, as a saved model names it.
 LAYERS = {layer.__name__: layer for layer in (Conv2D, MaxPooling2D, AveragePooling2D, Flatten, Dense, Activation,
-                                              Dropout, BatchNormalization)}
+                                              Dropout, BatchNormalization, RandomFlip, RandomTranslation,
+                                              RandomCrop, RandomRotation)}
 
 __all__ = ["LAYERS", "Input", "Layer", *LAYERS]

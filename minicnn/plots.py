@@ -1,33 +1,15 @@
-"""Pictures. Every function returns a matplotlib ``Figure``, which a notebook shows and ``save`` writes to a file.
+"""Pictures of training. Every function returns a matplotlib ``Figure``, which a notebook shows and ``save`` writes.
 
-Figures are made without pyplot: nothing is registered anywhere, no window opens, no display is needed. Colours are
-those of M. Okabe and K. Ito, which colour-blind readers can tell apart, and the map "cividis".
+What all pictures share, their colours above all, is in ``minicnn/figures.py``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-SIGNED, STRENGTH = "RdBu_r", "cividis"
+from minicnn.figures import BLUE, ORANGE, SIGNED, VERMILION, new_figure, rgb, save, show_image
 
-
-def new_figure(width, height, rows=1, columns=1, **options):
-    """A figure of that size in inches with a grid of axes ``(rows, columns)``; returns figure and axes array."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = np.array(figure.subplots(rows, columns, squeeze=False, **options))
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def save(figure, path):
-    """Write a figure to a PNG (or by its ending: SVG, PDF) file."""
-    figure.savefig(path, dpi=130)
+__all__ = ["confusion_matrix", "filters", "learning_curves", "mistakes", "new_figure", "save", "show_image"]
 
 
 def learning_curves(history):
@@ -66,7 +48,7 @@ def confusion_matrix(matrix, names=None):
     axis.spines[:].set_visible(False)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     colours = np.ones((count, count, 3))
-    right, wrong = _rgb(BLUE), _rgb(ORANGE)
+    right, wrong = rgb(BLUE), rgb(ORANGE)
     for t, p in np.ndindex(count, count):
         strength = shares[t, p] if t == p else min(1.0, 8 * shares[t, p])  # a mistake of 1 in 8 is as strong as can be
         colours[t, p] = 1 - strength * (1 - (right if t == p else wrong))
@@ -142,16 +124,3 @@ def mistakes(images, labels, probabilities, names=None, columns=6):
     figure.suptitle("worst mistakes: predicted and true class, with their probabilities" if count else "no mistakes")
     return figure
 
-
-def show_image(axis, image):
-    """Draw one image ``(H, W, C)`` in [0, 1]: ink black on white for grey ones, as it was written; colours as such."""
-    image = np.asarray(image)
-    if image.shape[2] == 1:
-        axis.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
-    else:
-        axis.imshow(np.clip(image, 0, 1))
-    axis.set(xticks=[], yticks=[])
-
-
-def _rgb(colour):
-    return np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)]) / 255

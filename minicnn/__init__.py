@@ -32,8 +32,9 @@ if not hasattr(kernels, "CONTRACT"):
         f"minicnn needs its own package 'kernels', but Python found another one of that name, {kernels!r}; uninstall "
         "that one (pip uninstall kernels) and reinstall minicnn, or use a fresh virtual environment")
 
-_MODULES = ("augmentation", "backends", "callbacks", "convert", "datasets", "explain", "gradcheck", "initializers",
-            "layers", "losses", "metrics", "models", "optimizers", "plots", "testing", "zoo")
+_MODULES = ("animation", "augmentation", "backends", "callbacks", "controls", "convert", "datasets", "explain",
+            "gradcheck", "initializers", "layers", "losses", "metrics", "models", "notebook", "optimizers", "plots",
+            "testing", "zoo")
 _NAMES = {
     "Sequential": "minicnn.models",
     "Input": "minicnn.layers",

@@ -17,6 +17,9 @@ import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
+#: Default of the arguments that only some callers have checked. (None would not do: a caller may pass it by mistake.)
+NOT_ASKED = object()
+
 ARRAY = np.ndarray
 ARRAY_NAME = "a NumPy array"
 
@@ -122,11 +125,11 @@ def conv2d_forward(x, w, b, stride, padding):
     return x, w, b, stride, padding, (x.shape[0], oh, ow, w.shape[3])
 
 
-def conv2d_backward(dy, x, w, stride, padding, y=None):
+def conv2d_backward(dy, x, w, stride, padding, y=NOT_ASKED):
     """Return ``dy, x, w, (SH, SW), padding`` (and ``y`` if one is given) after checking them."""
     x, w, _, stride, padding, y_shape = conv2d_forward(x, w, None, stride, padding)
     dy = shaped("dy", dy, y_shape, x.dtype)
-    if y is None:
+    if y is NOT_ASKED:
         return dy, x, w, stride, padding
     return dy, x, w, stride, padding, shaped("y", y, y_shape, x.dtype)
 
@@ -151,7 +154,7 @@ def pool2d_forward(x, pool_size, stride, padding):
     return x, pool_size, stride, padding, (x.shape[0], oh, ow, x.shape[3])
 
 
-def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=None):
+def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED):
     """Return ``dy, x_shape, (PH, PW), (SH, SW), padding`` (and ``argmax`` if given) after checking them."""
     dy = array("dy", dy, 4)
     if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
@@ -159,7 +162,7 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=None):
     x_shape = tuple(integer("x_shape", size, 0 if axis == 0 else 1) for axis, size in enumerate(x_shape))
     pool_size, stride, padding, (oh, ow) = _pool_window(x_shape, pool_size, stride, padding)
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
-    if argmax is None:
+    if argmax is NOT_ASKED:
         return dy, x_shape, pool_size, stride, padding
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
@@ -186,12 +189,12 @@ def dense_forward(x, w, b):
     return x, w, b
 
 
-def dense_backward(dy, x, w, y=None):
+def dense_backward(dy, x, w, y=NOT_ASKED):
     """Return ``dy, x, w`` (and ``y`` if one is given) after checking them."""
     x, w, _ = dense_forward(x, w, None)
     shape = (x.shape[0], w.shape[1])
     dy = shaped("dy", dy, shape, x.dtype)
-    return (dy, x, w) if y is None else (dy, x, w, shaped("y", y, shape, x.dtype))
+    return (dy, x, w) if y is NOT_ASKED else (dy, x, w, shaped("y", y, shape, x.dtype))
 
 
 def elementwise(name, x, other_name=None, other=None):
@@ -277,7 +280,7 @@ def mean_squared_error(predictions, targets, sample_weight):
     return predictions, targets, sample_weight
 
 
-def channels(x, epsilon, dy=None, x_name="x", **vectors):
+def channels(x, epsilon, dy=NOT_ASKED, x_name="x", **vectors):
     """Return ``x, epsilon, [dy,] *vectors`` for a normalization over the last axis; each vector has shape ``(C,)``."""
     x = array(x_name, x)
     if x.ndim < 2 or 0 in x.shape:
@@ -286,7 +289,7 @@ def channels(x, epsilon, dy=None, x_name="x", **vectors):
     if number < 0:
         raise ValueError(f"epsilon: expected a number of at least 0, got {epsilon!r}")
     checked = [shaped(name, vector, x.shape[-1:], x.dtype) for name, vector in vectors.items()]
-    return (x, number, *checked) if dy is None else (x, number, shaped("dy", dy, x.shape, x.dtype), *checked)
+    return (x, number, *checked) if dy is NOT_ASKED else (x, number, shaped("dy", dy, x.shape, x.dtype), *checked)
 
 
 def dropout_forward(x, rate, seed):

@@ -247,11 +247,11 @@ class Sequential:
     # ---- training and use --------------------------------------------------------------------------------------
 
     def fit(self, x, y=None, batch_size=32, epochs=1, verbose="auto", callbacks=None, validation_data=None,
-            shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0):
+            shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0, steps_per_epoch=None):
         """Train; see ``minicnn.training.fit``."""
         return training.fit(self, x, y, batch_size=batch_size, epochs=epochs, verbose=verbose, callbacks=callbacks,
                             validation_data=validation_data, shuffle=shuffle, class_weight=class_weight,
-                            sample_weight=sample_weight, initial_epoch=initial_epoch)
+                            sample_weight=sample_weight, initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch)
 
     def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
         """One step on one batch; returns the loss, or ``[loss, accuracy]`` when compiled with that metric."""

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from minicnn import inputs
-from minicnn.data import Arrays
+from minicnn.data import Arrays, Batches
 
 
 class History:
@@ -45,15 +45,16 @@ def train_step(model, x, labels, sample_weight=None):
 
 
 def fit(model, x, y=None, batch_size=32, epochs=1, verbose="auto", callbacks=None, validation_data=None, shuffle=True,
-        class_weight=None, sample_weight=None, initial_epoch=0):
+        class_weight=None, sample_weight=None, initial_epoch=0, steps_per_epoch=None):
     """Train ``model`` for some epochs.
 
     Parameters
     ----------
     x, y : array
-        Examples ``(N, ...)`` and their labels ``(N,)``.
+        Examples ``(N, ...)`` and their labels ``(N,)``. An array mapped from a file (``numpy.memmap``) is read batch
+        by batch. Or ``x`` alone, a source of batches ``(x, y)`` or ``(x, y, sample_weight)``: see ``data.Batches``.
     batch_size : int
-        Examples of one step; the last batch of an epoch may be smaller.
+        Examples of one step; the last batch of an epoch may be smaller. A source of batches has its own.
     epochs, initial_epoch : int
         Training runs from epoch ``initial_epoch`` up to ``epochs``.
     verbose : "auto", 0, 1 or 2
@@ -68,6 +69,8 @@ def fit(model, x, y=None, batch_size=32, epochs=1, verbose="auto", callbacks=Non
         Weight of each class in the loss.
     sample_weight : array (N,), optional
         Weight of each example in the loss.
+    steps_per_epoch : int, optional
+        For a generator, which has no end of its own: how many batches make an epoch.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def fit(model, x, y=None, batch_size=32, epochs=1, verbose="auto", callbacks=Non
         When the loss is no longer finite; the message names the step and the first layer that is to blame.
     """
     model._check_compiled("fit")
-    source = batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight)
+    source = batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight, steps_per_epoch)
     validation = None if validation_data is None else _validation_source(model, validation_data)
     _check_epochs(epochs, initial_epoch)
     hooks = Hooks(model, callbacks)
@@ -102,8 +105,8 @@ def fit(model, x, y=None, batch_size=32, epochs=1, verbose="auto", callbacks=Non
             logs = mean.logs()
             if validation is not None:
                 logs.update({f"val_{name}": value for name, value in _evaluate_source(model, validation).items()})
-            history.append(epoch, logs)
             hooks("on_epoch_end", epoch, logs)
+            history.append(epoch, logs)
             progress.close(logs)
         if model.stop_training:
             break
@@ -129,8 +132,20 @@ def _evaluate_source(model, source):
 # ---- what the loop stands on -------------------------------------------------------------------------------------
 
 
-def batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight):
-    """A source of batches, checked in full before the first of them is used."""
+def batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight, steps_per_epoch=None):
+    """A source of batches: arrays are checked in full before the first batch is used, other sources batch by batch."""
+    if y is None and Batches.fits(x):
+        if sample_weight is not None:
+            raise ValueError("sample_weight: a source of batches gives (x, y, sample_weight) itself")
+
+        def checked(x, y, weights=None):
+            x = inputs.images(model, x)
+            y = inputs.targets(model, y, len(x))
+            return x, y, inputs.sample_weights(y, weights, class_weight)
+
+        return Batches(x, checked, steps_per_epoch, shuffle, model.seed)
+    if steps_per_epoch is not None:
+        raise ValueError("steps_per_epoch: only for a generator of batches; arrays have an end")
     if y is None:
         raise ValueError("y: expected labels for x")
     check_batch_size(batch_size)
@@ -140,8 +155,12 @@ def batch_source(model, x, y, batch_size, shuffle, class_weight, sample_weight):
 
 
 def _validation_source(model, data):
+    if Batches.fits(data) and not isinstance(data, (tuple, list)):
+        if hasattr(data, "__next__"):
+            raise TypeError("validation_data: a generator is used up after one epoch; pass a function that makes one")
+        return batch_source(model, data, None, 128, False, None, None)
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
+        raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight), or a source of such batches")
     x, y, *rest = data
     return batch_source(model, x, y, 128, False, None, rest[0] if rest else None)
 
@@ -243,7 +262,7 @@ class Progress:
             raise ValueError(f"verbose: expected 'auto', 0, 1 or 2, got {verbose!r}")
         self.verbose = (1 if sys.stderr.isatty() else 2) if verbose == "auto" else int(verbose)
         self.title, self.bar, self.started = title, None, time.perf_counter()
-        self.total = len(source) if hasattr(source, "__len__") else None
+        self.total = len(source) or None
         if self.verbose == 1:
             from tqdm import tqdm
             self.bar = tqdm(total=self.total, desc=title, unit="batch", leave=False)

@@ -161,7 +161,7 @@ def test_the_family_takes_mirrors_in_turn_and_fetches_only_what_is_missing(serve
 
 
 def test_cifar_is_fetched_unpacked_and_the_archive_removed(server, tmp_path, monkeypatch):
-    from test_datasets import records, write_archive
+    from .test_datasets import records, write_archive
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     contents = {name: records(10, seed).tobytes() for seed, name in enumerate(cifar10.FILES)}

@@ -1,0 +1,88 @@
+"""Activation functions. The formulas stand in ``reference/activations.py``.
+
+Relu and leaky relu do next to nothing per number, so what counts is memory, and Numba spares NumPy's passes over it.
+Sigmoid, tanh and softmax are NumPy's own expressions: their exponentials are vectorised already, which Numba's are not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .. import checks
+from ..reference.activations import (
+    sigmoid_backward,
+    sigmoid_forward,
+    softmax_backward,
+    softmax_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from . import threads, workspace
+from .compiling import kernel
+
+__all__ = [
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "relu_backward",
+    "relu_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "softmax_backward",
+    "softmax_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
+
+
+def relu_forward(x):
+    """``y = max(x, 0)``; NaN stays NaN."""
+    x = checks.elementwise("x", x)
+    return _run(x, x, 0.0, True)
+
+
+def relu_backward(dy, y):
+    """``dx = dy`` where ``y > 0``, else 0."""
+    dy, y = checks.elementwise("dy", dy, "y", y)
+    return _run(dy, y, 0.0, False)
+
+
+def leaky_relu_forward(x, negative_slope=0.2):
+    """``y = x`` where ``x > 0``, else ``negative_slope x``."""
+    x, negative_slope = checks.elementwise("x", x), checks.slope(negative_slope)
+    return _run(x, x, negative_slope, True) if negative_slope == 0 else _run(x, x, negative_slope, False)
+
+
+def leaky_relu_backward(dy, y, negative_slope=0.2):
+    """``dx = dy`` where ``y > 0``, else ``negative_slope dy``."""
+    dy, y = checks.elementwise("dy", dy, "y", y)
+    return _run(dy, y, checks.slope(negative_slope), False)
+
+
+def _run(values, signs, slope, keep_nan):
+    result = workspace.empty(values.shape, values.dtype)
+    threads.run(_rectify, _rectify_on_all, values.size, values.reshape(-1), signs.reshape(-1), slope, keep_nan,
+                result.reshape(-1))
+    return result
+
+
+@kernel()
+def _rectify(worker, workers, values, signs, slope, keep_nan, result):
+    """``values`` where ``signs > 0``, else ``slope values``, or 0 if there is no slope."""
+    size, leak, zero = len(values), values.dtype.type(slope), values.dtype.type(0)
+    first, last = size * worker // workers, size * (worker + 1) // workers
+    if slope != 0:
+        for i in range(first, last):
+            result[i] = values[i] if signs[i] > 0 else leak * values[i]
+    elif keep_nan:
+        for i in range(first, last):
+            result[i] = zero if signs[i] < 0 else values[i]
+    else:
+        for i in range(first, last):
+            result[i] = values[i] if signs[i] > 0 else zero
+
+
+@kernel(parallel=True)
+def _rectify_on_all(workers, *arguments):
+    for worker in prange(workers):
+        _rectify(np.int64(worker), workers, *arguments)

@@ -1,0 +1,113 @@
+"""Compiling kernels once per machine.
+
+``kernel`` is ``numba.njit`` with the cache switched on and three of its gaps closed:
+
+* Numba looks at the file of a kernel alone to tell whether its compiled form is stale, but kernels are made of pieces
+  from several files. So the cache directory bears a hash of all files in this folder (and of Numba's version and the
+  processor): after any edit everything is compiled anew.
+* A directory that cannot be written, or a full disk, must not stop a training run: then nothing is kept.
+* The first compilation takes a while, so one line says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import sys
+
+import llvmlite.binding as llvm
+import numba
+from numba import config
+
+_HERE = pathlib.Path(__file__).parent
+_announced = False
+
+
+def cache_directory():
+    """Where compiled kernels are kept: under ``NUMBA_CACHE_DIR`` if that is set, else in the user's cache folder."""
+    if config.CACHE_DIR:
+        root = pathlib.Path(config.CACHE_DIR)
+    elif os.environ.get("XDG_CACHE_HOME"):
+        root = pathlib.Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        root = pathlib.Path.home() / "Library" / "Caches"
+    elif os.environ.get("LOCALAPPDATA"):
+        root = pathlib.Path(os.environ["LOCALAPPDATA"])
+    else:
+        root = pathlib.Path.home() / ".cache"
+    return root / "minicnn" / _fingerprint()
+
+
+def _fingerprint():
+    parts = [numba.__version__, llvm.get_host_cpu_name(), str(config.CPU_NAME), str(config.CPU_FEATURES)]
+    parts += [path.read_text(encoding="utf-8") for path in sorted(_HERE.glob("*.py"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def kernel(**options):
+    """Decorator: compile for the types of the first call, release the lock of Python meanwhile, keep the result."""
+    def decorate(function):
+        dispatcher = numba.njit(nogil=True, **options)(function)
+        if _DIRECTORY is None:
+            return dispatcher
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(_DIRECTORY)  # the only way to tell Numba; put back at once, other code has its own
+        try:
+            with contextlib.suppress(RuntimeError, OSError):
+                dispatcher.enable_caching()
+                dispatcher._cache = _Forgiving(dispatcher._cache, function.__name__)
+        finally:
+            config.CACHE_DIR = before
+        return dispatcher
+
+    return decorate
+
+
+class _Forgiving:
+    """Numba's cache of one kernel, except that what cannot be read or written is passed over."""
+
+    def __init__(self, cache, name):
+        self._cache, self._name = cache, name
+
+    def __getattr__(self, name):
+        return getattr(self._cache, name)
+
+    def load_overload(self, signature, target):
+        try:
+            found = self._cache.load_overload(signature, target)
+        except Exception:  # a damaged file can raise anything: then it is as if there were none
+            found = None
+        if found is None:
+            _announce()
+        return found
+
+    def save_overload(self, signature, data):
+        with contextlib.suppress(OSError):
+            self._cache.save_overload(signature, data)
+
+
+def _announce():
+    global _announced
+    if not _announced and "pytest" not in sys.modules:
+        print("MiniCNN: compiling the CPU kernels for this machine, once; this takes up to half a minute ...",
+              file=sys.stderr, flush=True)
+    _announced = True
+
+
+def _usable(directory):
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (OSError, RuntimeError):  # RuntimeError: there is no home directory
+        return None
+    return directory
+
+
+try:
+    _DIRECTORY = _usable(cache_directory())
+except RuntimeError:
+    _DIRECTORY = None

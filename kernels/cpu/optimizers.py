@@ -1,0 +1,102 @@
+"""Optimizer steps, in place on flat vectors, each in one pass. The formulas stand in ``reference/optimizers.py``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from .. import checks
+from . import threads
+from .compiling import kernel
+
+#: Squares are summed in pieces of this many, so that the sum does not depend on the number of threads.
+PIECE = 4096
+
+
+def sgd_step(parameters, gradients, velocity, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
+    """Stochastic gradient descent with momentum, as in ``reference.sgd_step``."""
+    checks.flat_vectors(parameters=parameters, gradients=gradients, velocity=velocity)
+    learning_rate, momentum, weight_decay = checks.hyperparameters(
+        learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+    threads.run(_sgd, _sgd_on_all, parameters.size, parameters, gradients, velocity, learning_rate, momentum,
+                bool(nesterov), 1 - learning_rate * weight_decay)
+
+
+def adam_step(parameters, gradients, first_moment, second_moment, step, learning_rate=0.001, beta_1=0.9, beta_2=0.999,
+              epsilon=1e-7, weight_decay=0.0):
+    """Adam, as in ``reference.adam_step``."""
+    checks.flat_vectors(parameters=parameters, gradients=gradients, first_moment=first_moment,
+                        second_moment=second_moment)
+    step = checks.integer("step", step, 1)
+    learning_rate, beta_1, beta_2, epsilon, weight_decay = checks.hyperparameters(
+        learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay)
+    threads.run(_adam, _adam_on_all, parameters.size, parameters, gradients, first_moment, second_moment,
+                learning_rate / (1 - beta_1**step), 1 / (1 - beta_2**step), beta_1, beta_2, epsilon,
+                1 - learning_rate * weight_decay)
+
+
+def clip_by_global_norm(gradients, max_norm):
+    """Shorten the gradient vector to ``max_norm`` if it is longer, as in ``reference.clip_by_global_norm``."""
+    checks.flat_vector("gradients", gradients)
+    max_norm, = checks.hyperparameters(max_norm=max_norm)
+    squares = np.empty(-(-gradients.size // PIECE))
+    threads.run(_squares, _squares_on_all, gradients.size, gradients, squares)
+    norm = math.sqrt(math.fsum(squares)) if np.isfinite(squares).all() else math.sqrt(squares.sum())
+    if max_norm < norm < math.inf:
+        gradients *= gradients.dtype.type(max_norm / norm)
+    return norm
+
+
+@kernel(fastmath={"contract"})
+def _sgd(worker, workers, parameters, gradients, velocity, learning_rate, momentum, nesterov, decay):
+    size, number = len(parameters), parameters.dtype.type
+    rate, beta, shrink = number(learning_rate), number(momentum), number(decay)
+    for i in range(size * worker // workers, size * (worker + 1) // workers):
+        step = rate * gradients[i]
+        velocity[i] = beta * velocity[i] - step
+        parameters[i] = shrink * parameters[i] + (beta * velocity[i] - step if nesterov else velocity[i])
+
+
+@kernel(parallel=True, fastmath={"contract"})
+def _sgd_on_all(workers, *arguments):
+    for worker in prange(workers):
+        _sgd(np.int64(worker), workers, *arguments)
+
+
+@kernel(fastmath={"contract"})
+def _adam(worker, workers, parameters, gradients, first_moment, second_moment, rate, correction, beta_1, beta_2,
+          epsilon, decay):
+    """``rate`` is learning_rate / (1 - beta_1^step) and ``correction`` is 1 / (1 - beta_2^step)."""
+    size, number = len(parameters), parameters.dtype.type
+    keep_1, add_1, keep_2, add_2 = number(beta_1), number(1 - beta_1), number(beta_2), number(1 - beta_2)
+    rate, correction, epsilon, shrink = number(rate), number(correction), number(epsilon), number(decay)
+    for i in range(size * worker // workers, size * (worker + 1) // workers):
+        m = keep_1 * first_moment[i] + add_1 * gradients[i]
+        v = keep_2 * second_moment[i] + add_2 * (gradients[i] * gradients[i])
+        first_moment[i] = m
+        second_moment[i] = v
+        parameters[i] = shrink * parameters[i] - rate * m / (np.sqrt(correction * v) + epsilon)
+
+
+@kernel(parallel=True, fastmath={"contract"})
+def _adam_on_all(workers, *arguments):
+    for worker in prange(workers):
+        _adam(np.int64(worker), workers, *arguments)
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def _squares(worker, workers, values, squares):
+    pieces = len(squares)
+    for piece in range(pieces * worker // workers, pieces * (worker + 1) // workers):
+        total = 0.0
+        for i in range(piece * PIECE, min(len(values), (piece + 1) * PIECE)):
+            total += np.float64(values[i]) * np.float64(values[i])
+        squares[piece] = total
+
+
+@kernel(parallel=True)
+def _squares_on_all(workers, *arguments):
+    for worker in prange(workers):
+        _squares(np.int64(worker), workers, *arguments)

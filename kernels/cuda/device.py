@@ -1,0 +1,216 @@
+"""The door to the GPU: the only module of MiniCNN that imports ``numba.cuda``.
+
+What the kernels need from outside comes from here: ``cuda`` itself, ``launch``, loads of 128 bits, and one clear
+sentence where something is missing. Importing it needs neither a GPU nor numba-cuda; the first array does.
+
+Under the simulator (``NUMBA_ENABLE_CUDASIM=1``, set before numba is imported) every GPU thread is a Python thread, and
+arrays are NumPy's. It is slow and needs no GPU: what it proves is the arithmetic, the indices and the barriers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.metadata
+import importlib.util
+import sys
+import threading
+import warnings
+
+import numpy as np
+from llvmlite import ir
+from numba import config, cuda, types
+from numba.extending import intrinsic
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+#: Bytes that one load instruction can move for one thread, if the address is a multiple of it.
+VECTOR_BYTES = 16
+
+HOW_TO_INSTALL = ("pip install 'minicnn[cuda13]' for a driver of CUDA 13 or later, 'minicnn[cuda12]' for one of CUDA "
+                  "12 (the first line of nvidia-smi tells)")
+
+#: Kernels launched since the import.
+launches = 0
+
+
+def launch(kernel, blocks, threads, *arguments):
+    """Start ``kernel`` on a grid of ``blocks`` blocks of ``threads`` threads; an empty grid is no work.
+
+    Device arrays are passed as flat vectors and Python's integers as uint32; NumPy's numbers keep their type. The
+    kernel runs some time after this function has returned, but before every kernel that is launched later.
+    """
+    global launches
+    if 0 in np.atleast_1d(blocks):
+        return
+    launches += 1
+    arguments = [_kernel_argument(argument) for argument in arguments]
+    with _simulator_quiet() if SIMULATED else contextlib.nullcontext():
+        kernel[blocks, threads](*arguments)
+
+
+def _kernel_argument(argument):
+    flat = getattr(argument, "flat", None)
+    if flat is not None and not isinstance(argument, np.generic):
+        return flat
+    return np.uint32(argument) if isinstance(argument, int) else argument
+
+
+@contextlib.contextmanager
+def _simulator_quiet():
+    """Numbers that overflow or divide by zero pass without a warning, as they do on the device."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def blocks_for(count, threads):
+    """Number of blocks that hold at least ``count`` threads."""
+    return -(-count // threads)
+
+
+def synchronize():
+    """Wait until the device has done all that it was given."""
+    cuda.synchronize()
+
+
+# ---- what kernels call ----------------------------------------------------------------------------------------
+
+def device_function(function):
+    """A function that kernels call; the simulator calls it as it stands."""
+    return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+def _simulated_barrier():
+    threading.current_thread().syncthreads()
+
+
+#: All threads of a block wait here for each other. (``cuda.syncthreads``; under the simulator a function of another
+#: module than the kernel's cannot reach that name.)
+barrier = _simulated_barrier if SIMULATED else cuda.syncthreads
+
+
+def _vector_width(array):
+    return VECTOR_BYTES * 8 // array.dtype.bitwidth
+
+
+def _vector_pointer(context, builder, array_type, array, index, llvm_type):
+    data = context.make_array(array_type)(context, builder, array).data
+    if index.type.width < 64:
+        index = builder.zext(index, ir.IntType(64))
+    return builder.bitcast(builder.gep(data, [index]), ir.PointerType(llvm_type))
+
+
+@intrinsic
+def _load_vector(typing_context, array, index):
+    width = _vector_width(array)
+
+    def generate(context, builder, signature, arguments):
+        vector_type = ir.VectorType(context.get_data_type(array.dtype), width)
+        vector = builder.load(_vector_pointer(context, builder, array, arguments[0], arguments[1], vector_type),
+                              align=VECTOR_BYTES)
+        lanes = [builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)) for lane in range(width)]
+        return context.make_tuple(builder, signature.return_type, lanes)
+
+    return types.UniTuple(array.dtype, width)(array, index), generate
+
+
+@intrinsic
+def _store_vector(typing_context, array, index, values):
+    width = _vector_width(array)
+
+    def generate(context, builder, signature, arguments):
+        vector_type = ir.VectorType(context.get_data_type(array.dtype), width)
+        vector = ir.Constant(vector_type, ir.Undefined)
+        for lane in range(width):
+            vector = builder.insert_element(vector, builder.extract_value(arguments[2], lane),
+                                            ir.Constant(ir.IntType(32), lane))
+        builder.store(vector, _vector_pointer(context, builder, array, arguments[0], arguments[1], vector_type),
+                      align=VECTOR_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(array, index, values), generate
+
+
+def _vector_place(array, index):
+    width = VECTOR_BYTES // array.dtype.itemsize
+    if index % width:
+        raise IndexError(f"{VECTOR_BYTES} bytes at element {index} are not aligned")
+    return width
+
+
+def _simulated_load_vector(array, index):
+    return tuple(array[index + lane] for lane in range(_vector_place(array, index)))
+
+
+def _simulated_store_vector(array, index, values):
+    for lane in range(_vector_place(array, index)):
+        array[index + lane] = values[lane]
+
+
+#: ``load_vector(array, index)``: the elements ``array[index], array[index + 1], ...`` that fill 128 bits, as a tuple,
+#: in one instruction. Their address must be a multiple of 16 bytes, and ``index`` not negative.
+load_vector = _simulated_load_vector if SIMULATED else _load_vector
+
+#: ``store_vector(array, index, values)``: the same in the other direction.
+store_vector = _simulated_store_vector if SIMULATED else _store_vector
+
+
+# ---- what may be missing ------------------------------------------------------------------------------------------
+
+@functools.cache
+def require_device():
+    """Return if a GPU can be used; otherwise one sentence that says what is missing and what to do.
+
+    Raises
+    ------
+    ImportError
+        Where a package is missing.
+    RuntimeError
+        Where the driver or the device is.
+    """
+    if SIMULATED:
+        return
+    if importlib.util.find_spec("numba_cuda") is None:
+        raise ImportError("the cuda back-end needs the package numba-cuda, which is not installed: "
+                          f"{HOW_TO_INSTALL}. Without a GPU, choose the back-end cpu")
+    driver = _driver_version()
+    if driver is None:
+        raise RuntimeError("the cuda back-end needs an NVIDIA driver, and none was found on this machine: install "
+                           "the driver, or choose the back-end cpu")
+    toolkit = _toolkit_version()
+    if toolkit is None:
+        raise ImportError("the cuda back-end needs numba-cuda with the compiler for your driver (CUDA "
+                          f"{driver[0]}.{driver[1]}), and none is installed: {HOW_TO_INSTALL}")
+    if toolkit > driver[0]:
+        raise RuntimeError(f"the driver of this machine supports CUDA {driver[0]}.{driver[1]}, but numba-cuda was "
+                           f"installed for CUDA {toolkit}: pip install 'minicnn[cuda{driver[0]}]', or a newer driver")
+    if not cuda.is_available():
+        reason = " ".join(str(cuda.cuda_error() or "no device is visible to this process").split())
+        raise RuntimeError(f"the cuda back-end found a driver (CUDA {driver[0]}.{driver[1]}) but cannot use a GPU "
+                           f"({reason}): see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not hide it, "
+                           "or choose the back-end cpu")
+
+
+def _driver_version():
+    """``(major, minor)`` of the newest CUDA that the driver supports, or None without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def _toolkit_version():
+    """Major version of the CUDA compiler that is installed, or None if there is none."""
+    for package, major in (("nvidia-cuda-nvrtc", None), ("nvidia-cuda-nvrtc-cu12", 12)):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return major or int(importlib.metadata.version(package).partition(".")[0])
+    with contextlib.suppress(Exception):  # a toolkit of the system instead of packages: numba-cuda knows where
+        from numba.cuda.cudadrv.runtime import runtime
+        return runtime.get_version()[0]
+    return None

@@ -43,12 +43,20 @@ def test_results_have_the_type_of_the_arguments(backend, function, dtype):
 def test_arguments_are_not_changed(backend, function):
     arguments = good_arguments(function)
     kept = {name: value.tobytes() for name, value in arguments.items() if isinstance(value, np.ndarray)}
-    for name in kept:
-        if name not in IN_PLACE.get(function, ()):
-            arguments[name].flags.writeable = False
     getattr(backend, function)(**arguments)
     for name, before in kept.items():
         assert (arguments[name].tobytes() == before) == (name not in IN_PLACE.get(function, ())), name
+
+
+@pytest.mark.parametrize("backend", [pytest.param(backend, marks=[pytest.mark.slow] * (name_of(backend) == "cpu"))
+                                     for backend in BACKENDS], ids=name_of)  # Numba compiles each function once more
+@each_function
+def test_arguments_may_be_read_only(backend, function):
+    arguments = good_arguments(function)
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray) and name not in IN_PLACE.get(function, ()):
+            value.flags.writeable = False
+    getattr(backend, function)(**arguments)
 
 
 @each_backend

@@ -77,6 +77,7 @@ def dropout_forward(x, rate, seed):
 def dropout_backward(dy, mask, rate):
     """``dx``, as in ``reference.dropout_backward``."""
     dy, mask, rate = checks.dropout_backward(dy, mask, rate)
+    mask = mask if mask.flags.writeable else mask.copy()  # Numba refuses: with ``draw`` the kernel writes its mask
     dx = workspace.empty(dy.shape, dy.dtype)
     threads.run(_drop, _drop_on_all, dy.size, dy.reshape(-1), rate, np.uint64(0), False, mask.reshape(-1),
                 dx.reshape(-1))

@@ -280,7 +280,8 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
         if self.verbose:
-            figures = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+            figures = "  ".join(f"{name} {value:.2e}" if name == "learning_rate" else f"{name} {value:.4f}"
+                                for name, value in logs.items())
             print(f"{self.title}  {figures}  {time.perf_counter() - self.started:.1f} s", flush=True)
 
     def __enter__(self):

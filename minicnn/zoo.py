@@ -64,5 +64,21 @@ def cifar_cnn(image_size=24, softmax=False, seed=0, **options):
     ], name="cifar_cnn", seed=seed, **options)
 
 
+def image_cnn(input_shape, classes, seed=0, **options):
+    """A network for pictures of any size and any number of classes: three convolutions, dropout, two dense layers."""
+    return Sequential([
+        Input(input_shape),
+        Conv2D(32, 3, padding="same", activation="relu"),
+        MaxPooling2D(2),
+        Conv2D(64, 3, padding="same", activation="relu"),
+        MaxPooling2D(2),
+        Conv2D(64, 3, padding="same", activation="relu"),
+        Flatten(),
+        Dropout(0.3),
+        Dense(64, activation="relu"),
+        Dense(classes),
+    ], name="image_cnn", seed=seed, **options)
+
+
 #: The networks by name, for the command line.
-ZOO = {function.__name__: function for function in (digits_cnn, mnist_cnn, cifar_cnn)}
+ZOO = {function.__name__: function for function in (digits_cnn, mnist_cnn, cifar_cnn, image_cnn)}

@@ -18,6 +18,10 @@ from minicnn._version import __version__
 #: Commands in the order in which the help shows them.
 COMMANDS = {
     "train": "train a network and write its weights, figures and pictures to runs/",
+    "evaluate": "measure a trained network on a data set or a folder of pictures",
+    "predict": "say what is in pictures",
+    "data": "list the data sets: what is there, what is missing, how large; download them",
+    "doctor": "check this machine: libraries, threads, vector width, caches, GPU",
 }
 
 #: What a user can mend. Anything else is a fault of MiniCNN's, and its traceback is shown.
@@ -47,7 +51,8 @@ def run_command(name, argv):
     parser = Parser(prog=f"minicnn {name}", description=command.__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_arguments(parser)
-    parser.add_argument("--traceback", action="store_true", help="on an error, show where in the code it arose")
+    parser.add_argument("--traceback", action="store_true", default=False,
+                        help="on an error, show where in the code it arose")
     arguments = parser.parse_args(argv)
     try:
         return command.run(arguments) or 0

@@ -23,7 +23,8 @@ class Dataset:
         ``class_names[k]`` is the name of class ``k``.
     preprocessing : dict
         How a picture becomes such an image, as plain values for JSON: ``image_size`` (height, width), ``color``
-        ("grayscale" or "rgb") and ``scale``, the factor that brings the set's stored numbers to [0, 1].
+        ("grayscale" or "rgb"), ``scale``, the factor that brings the set's stored numbers to [0, 1], and ``border``,
+        the mean of the training images' outermost pixels (to tell dark on bright from bright on dark).
     notes : tuple of str
         What a reader of results should know: parts that are missing, files that were skipped.
     """
@@ -49,12 +50,19 @@ class Dataset:
                 f"{len(self.class_names)} classes")
 
 
+def make(name, train, test, class_names, scale=1 / 255, notes=()):
+    """A ``Dataset`` from pairs of images ``(N, H, W, C)`` float32 in [0, 1] and labels."""
+    h, w, c = train[0].shape[1:]
+    edges = [train[0][:, 0], train[0][:, -1], train[0][:, :, 0], train[0][:, :, -1]]
+    border = float(np.mean([edge.mean(dtype=np.float64) for edge in edges]))
+    preprocessing = {"image_size": [h, w], "color": "rgb" if c == 3 else "grayscale", "scale": scale,
+                     "border": round(border, 3)}
+    return Dataset(name, *train, *test, tuple(class_names), preprocessing, tuple(notes))
+
+
 def from_bytes(name, train, test, class_names, scale=1 / 255, notes=()):
     """A ``Dataset`` from Keras' pairs of uint8 images ``(N, H, W)`` or ``(N, H, W, C)`` and labels."""
-    (x_train, y_train), (x_test, y_test) = (_scaled(*part, scale) for part in (train, test))
-    h, w, c = x_train.shape[1:]
-    preprocessing = {"image_size": [h, w], "color": "rgb" if c == 3 else "grayscale", "scale": scale}
-    return Dataset(name, x_train, y_train, x_test, y_test, tuple(class_names), preprocessing, tuple(notes))
+    return make(name, _scaled(*train, scale), _scaled(*test, scale), class_names, scale, notes)
 
 
 def _scaled(x, y, scale):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Dataset
+from .dataset import make
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 COLORS = {"rgb": 3, "grayscale": 1}
@@ -62,8 +62,7 @@ def image_folder(path, image_size=32, color="rgb", test_share=0.2, seed=0, skip_
         raise ValueError(f"{path}: no picture could be read")
     if notes:
         warnings.warn(f"{path}: left out {len(notes)} files that cannot be read:\n" + "\n".join(notes), stacklevel=2)
-    preprocessing = {"image_size": list(size), "color": color, "scale": 1 / 255}
-    return Dataset(path.resolve().name, *arrays[0], *arrays[1], class_names, preprocessing, tuple(notes))
+    return make(path.resolve().name, *arrays, class_names, notes=notes)
 
 
 def read_picture(path, image_size, color="rgb"):

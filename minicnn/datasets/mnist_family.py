@@ -36,6 +36,7 @@ class Family:
     folders: tuple
     bases: tuple
     files: dict
+    PUBLISHED = (60000, 10000)
 
     def find(self, data_dir=None):
         """What is there of the set, without reading it."""
@@ -52,6 +53,23 @@ class Family:
                 if path.is_file():
                     return storage.Found(dict.fromkeys(PARTS, path))
         return best
+
+    def counts(self, found):
+        """How many training and test images the found files hold, told by their labels."""
+        numbers = []
+        for part in ("y_train", "y_test"):
+            path = found.files.get(part)
+            if path is None:
+                numbers.append(0)
+            elif path.suffix == ".npz":
+                numbers.append(len(read_npz(path, limit=SHAPES[part][0], names=(part,)).get(part, ())))
+            else:
+                numbers.append(len(read_idx(path, limit=SHAPES[part][0])))
+        return tuple(numbers)
+
+    def download_size(self):
+        """Bytes that a download takes."""
+        return sum(size for size, _, _ in self.files.values())
 
     def fetch(self, data_dir=None, progress=True):
         """Download the files that our own folder lacks; the error tells how to get them by hand."""

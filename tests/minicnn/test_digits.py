@@ -62,7 +62,11 @@ def test_load_scales_and_names():
     assert dataset.x_train.shape == (1437, 8, 8, 1) and dataset.x_train.dtype == np.float32
     assert dataset.x_train.min() == 0 and dataset.x_train.max() == 1 and dataset.y_train.dtype == np.int64
     assert dataset.class_names == tuple("0123456789") and dataset.image_shape == (8, 8, 1)
+    edge = np.ones((8, 8), bool)
+    edge[1:-1, 1:-1] = False
+    border = dataset.preprocessing.pop("border")
     assert dataset.preprocessing == {"image_size": [8, 8], "color": "grayscale", "scale": 1 / 16}
+    assert abs(border - dataset.x_train[:, edge].mean()) < 0.05
     assert dataset.describe() == "digits: 1,437 training and 360 test images of 8x8x1, 10 classes"
 
 

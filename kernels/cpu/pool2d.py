@@ -94,9 +94,9 @@ def _max_forward(worker, workers, x, y, argmax, pool_size, stride, before):
 
 
 @kernel(parallel=True)
-def _max_forward_on_all(workers, *arguments):
+def _max_forward_on_all(workers, x, y, argmax, pool_size, stride, before):
     for worker in prange(workers):
-        _max_forward(np.int64(worker), workers, *arguments)
+        _max_forward(np.int64(worker), workers, x, y, argmax, pool_size, stride, before)
 
 
 @kernel()
@@ -129,9 +129,9 @@ def _max_backward(worker, workers, dy, argmax, dx, pool_size, stride, before):
 
 
 @kernel(parallel=True)
-def _max_backward_on_all(workers, *arguments):
+def _max_backward_on_all(workers, dy, argmax, dx, pool_size, stride, before):
     for worker in prange(workers):
-        _max_backward(np.int64(worker), workers, *arguments)
+        _max_backward(np.int64(worker), workers, dy, argmax, dx, pool_size, stride, before)
 
 
 @kernel()
@@ -156,9 +156,9 @@ def _avg_forward(worker, workers, x, y, pool_size, stride, before):
 
 
 @kernel(parallel=True)
-def _avg_forward_on_all(workers, *arguments):
+def _avg_forward_on_all(workers, x, y, pool_size, stride, before):
     for worker in prange(workers):
-        _avg_forward(np.int64(worker), workers, *arguments)
+        _avg_forward(np.int64(worker), workers, x, y, pool_size, stride, before)
 
 
 @kernel()
@@ -184,6 +184,6 @@ def _avg_backward(worker, workers, dy, dx, pool_size, stride, before):
 
 
 @kernel(parallel=True)
-def _avg_backward_on_all(workers, *arguments):
+def _avg_backward_on_all(workers, dy, dx, pool_size, stride, before):
     for worker in prange(workers):
-        _avg_backward(np.int64(worker), workers, *arguments)
+        _avg_backward(np.int64(worker), workers, dy, dx, pool_size, stride, before)

@@ -35,8 +35,10 @@ def resolve_backend(backend="cpu", fallback="im2col"):
     if isinstance(backend, os.PathLike) or (isinstance(backend, str) and backend.endswith(".py")):
         module = load_file(backend)
         if not defined_functions(module):
-            raise ValueError(f"{backend}: holds none of the contract's functions{_near_misses(module)}; a back-end "
-                             f"offers for example conv2d_forward{kernels.CONTRACT['conv2d_forward']}")
+            misses = "".join(f" ({miss})" for miss in near_misses(module)[:1])
+            raise ValueError(f"{backend}: holds none of the contract's functions{misses}; a back-end offers for "
+                             f"example "
+                             f"conv2d_forward{kernels.CONTRACT['conv2d_forward']}")
         return kernels.get_backend(module, fallback=fallback)
     return kernels.get_backend(backend, fallback=None if isinstance(backend, str) else fallback)
 
@@ -86,10 +88,12 @@ def defined_functions(module):
     return [name for name in kernels.CONTRACT if callable(getattr(module, name, None))]
 
 
-def _near_misses(module):
+def near_misses(module):
+    """Functions of ``module`` whose names are nearly those of the contract: ``["it has relu_foward: is ..."]``."""
+    misses = []
     for name, value in vars(module).items():
-        if callable(value) and not name.startswith("_"):
-            close = difflib.get_close_matches(name, kernels.CONTRACT, n=1, cutoff=0.75)
-            if close:
-                return f" (it has {name}: is {close[0]} meant?)"
-    return ""
+        if callable(value) and not name.startswith("_") and name not in kernels.CONTRACT:
+            close = difflib.get_close_matches(name, kernels.CONTRACT, n=1, cutoff=0.85)
+            if close and not hasattr(module, close[0]):
+                misses.append(f"it has {name}: is {close[0]} meant?")
+    return misses

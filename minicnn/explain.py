@@ -40,8 +40,7 @@ def saliency(model, x, classes=None):
     classes : int or array of int (N,), optional
         Which class's score; by default the one that the model predicts.
     """
-    with _logits_of(model):
-        return _score_gradient(model, x, classes, 0)[1]
+    return score_gradient(model, x, classes, 0)[1]
 
 
 def occlusion(model, x, classes=None, patch=3, stride=1, value=0.0):
@@ -100,10 +99,30 @@ def grad_cam(model, x, classes=None, layer=None):
     if len(layer.output_shape) != 3:
         raise ValueError(f"layer: Grad-CAM needs a layer that makes images, but {layer.name!r} makes "
                          f"{layer.output_shape}; take one before the Flatten")
-    with _logits_of(model):
-        features, gradient = _score_gradient(model, x, classes, model.layers.index(layer) + 1)
+    features, gradient = score_gradient(model, x, classes, model.layers.index(layer) + 1)
     alpha = gradient.mean(axis=(1, 2), keepdims=True)
     return np.maximum((alpha * features).sum(axis=3), 0)
+
+
+def score_gradient(model, x, classes=None, start=0):
+    """What arrives at layer number ``start``, and the gradient of a class's score with respect to it.
+
+    The steps of ``saliency`` (start 0: the picture itself) and of ``grad_cam``. Returns two arrays ``(N, ...)``.
+    """
+    with _logits_of(model):
+        y = model.as_batch(x)
+        for layer in model.layers[:start]:
+            y = layer.forward(y, False)
+        arriving = np.array(model.ops.to_numpy(y))
+        for layer in model.layers[start:]:
+            y = layer.forward(y, False)
+        scores = model.ops.to_numpy(y)
+        dy = np.zeros(scores.shape, model.dtype)
+        dy[np.arange(len(dy)), _classes(model, classes, scores)] = 1
+        dy = model.ops.asarray(dy)
+        for layer in reversed(model.layers[start:]):
+            dy = layer.backward(dy)
+        return arriving, np.array(model.ops.to_numpy(dy))
 
 
 def features(model, x, layer=None, batch_size=128):
@@ -151,23 +170,6 @@ def find_layer(model, layer, default):
         if layer is each or layer == each.name:
             return each
     raise ValueError(f"layer: the model has no layer {layer!r}; it has {', '.join(names)}")
-
-
-def _score_gradient(model, x, classes, start):
-    """The input of layer number ``start`` and the gradient of the score with respect to it, as NumPy arrays."""
-    y = model.as_batch(x)
-    for layer in model.layers[:start]:
-        y = layer.forward(y, False)
-    arriving = np.array(model.ops.to_numpy(y))
-    for layer in model.layers[start:]:
-        y = layer.forward(y, False)
-    scores = model.ops.to_numpy(y)
-    dy = np.zeros(scores.shape, model.dtype)
-    dy[np.arange(len(dy)), _classes(model, classes, scores)] = 1
-    dy = model.ops.asarray(dy)
-    for layer in reversed(model.layers[start:]):
-        dy = layer.backward(dy)
-    return arriving, np.array(model.ops.to_numpy(dy))
 
 
 def _classes(model, classes, scores):

@@ -41,7 +41,7 @@ def figure_class():
 
             def _repr_png_(self):
                 buffer = io.BytesIO()
-                self.savefig(buffer, format="png", dpi=100)
+                self.savefig(buffer, format="png", dpi=100, bbox_inches="tight", pad_inches=0.08)
                 return buffer.getvalue()
 
         _figure_class = Picture
@@ -64,6 +64,7 @@ def show_image(axis, image):
     else:
         axis.imshow(np.clip(image, 0, 1))
     axis.set(xticks=[], yticks=[])
+    axis.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.8)
 
 
 def show_signed(axis, values, limit=None):

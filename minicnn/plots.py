@@ -1,15 +1,22 @@
 """Pictures of training. Every function returns a matplotlib ``Figure``, which a notebook shows and ``save`` writes.
 
-What all pictures share, their colours above all, is in ``minicnn/figures.py``.
+What all pictures share, their colours above all, is in ``minicnn/figures.py``; pictures of what a network sees are
+drawn in ``minicnn/sheets.py``, diagrams in ``minicnn/drawings.py``, moving pictures in ``minicnn/animation.py``. All of
+them can be had from here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from minicnn.animation import animate_convolution, animate_window
+from minicnn.drawings import bars, curves, grids, images, paths
 from minicnn.figures import BLUE, ORANGE, SIGNED, VERMILION, new_figure, rgb, save, show_image
+from minicnn.sheets import explanation_sheet, explanations, feature_maps, neighbours
 
-__all__ = ["confusion_matrix", "filters", "learning_curves", "mistakes", "new_figure", "save", "show_image"]
+__all__ = ["animate_convolution", "animate_window", "bars", "confusion_matrix", "curves", "explanation_sheet",
+           "explanations", "feature_maps", "filters", "grids", "images", "learning_curves", "mistakes", "neighbours",
+           "new_figure", "paths", "save", "show_image"]
 
 
 def learning_curves(history):

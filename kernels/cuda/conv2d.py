@@ -68,7 +68,7 @@ def _pixel_product(x, y, w, b, out, geometry, backward, masked, relu):
         return
     vector_in = channels % width == 0 and x.is_aligned and y.is_aligned and (w.is_aligned or not backward)
     vector_out = columns % width == 0 and (w.is_aligned or backward)
-    tile, splits, chunk, blocks = tiles.plan(rows, columns, taps * channels, dtype)
+    tile, splits, chunk, blocks = tiles.plan(rows, columns, taps * channels, dtype.type)
     kernel = pixel_product(dtype.type, tile, vector_in, vector_out, dilated, backward, masked)
     alone = splits == 1
     target = out if alone else arrays.empty((splits * out.size,), dtype)
@@ -96,11 +96,11 @@ def _weight_product(x, dy, y, w_shape, stride, padding):
     else:
         vector_in = channels % width == 0 and x.is_aligned
         vector_out = columns % width == 0 and dy.is_aligned and (y is None or y.is_aligned)
-        tile, splits, chunk, blocks = tiles.plan(weights + 1, columns, pixels, dtype)
+        tile, splits, chunk, blocks = tiles.plan(weights + 1, columns, pixels, dtype.type)
         kernel = weight_product(dtype.type, tile, vector_in, vector_out, y is not None)
         target = gradients if splits == 1 else arrays.empty((splits * gradients.size,), dtype)
         launch(kernel, blocks, tile.threads, x, dy, dy if y is None else y, target, height, image_width, channels,
-               oh, ow, columns, kw, weights, *stride, padding[0][0], padding[1][0], pixels, chunk)
+               oh, ow, columns, kw, weights, *stride, np.int32(padding[0][0]), np.int32(padding[1][0]), pixels, chunk)
         if splits > 1:
             launch(tiles.add_parts(dtype.type), blocks_for(gradients.size, 128), 128, target, target, gradients,
                    splits, columns, False, False)

@@ -78,8 +78,8 @@ def synchronize():
 # ---- what kernels call ----------------------------------------------------------------------------------------
 
 def device_function(function):
-    """A function that kernels call; the simulator calls it as it stands."""
-    return function if SIMULATED else cuda.jit(device=True)(function)
+    """A function that kernels call, put in place of the call; the simulator calls it as it stands."""
+    return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
 def _simulated_barrier():
@@ -91,70 +91,37 @@ def _simulated_barrier():
 barrier = _simulated_barrier if SIMULATED else cuda.syncthreads
 
 
-def _vector_width(array):
-    return VECTOR_BYTES * 8 // array.dtype.bitwidth
-
-
-def _vector_pointer(context, builder, array_type, array, index, llvm_type):
-    data = context.make_array(array_type)(context, builder, array).data
-    if index.type.width < 64:
-        index = builder.zext(index, ir.IntType(64))
-    return builder.bitcast(builder.gep(data, [index]), ir.PointerType(llvm_type))
-
-
 @intrinsic
-def _load_vector(typing_context, array, index):
-    width = _vector_width(array)
+def _copy_vector(typing_context, target, at, source, index):
+    width = VECTOR_BYTES * 8 // source.dtype.bitwidth
 
     def generate(context, builder, signature, arguments):
-        vector_type = ir.VectorType(context.get_data_type(array.dtype), width)
-        vector = builder.load(_vector_pointer(context, builder, array, arguments[0], arguments[1], vector_type),
-                              align=VECTOR_BYTES)
-        lanes = [builder.extract_element(vector, ir.Constant(ir.IntType(32), lane)) for lane in range(width)]
-        return context.make_tuple(builder, signature.return_type, lanes)
+        vector = ir.VectorType(context.get_data_type(source.dtype), width)
 
-    return types.UniTuple(array.dtype, width)(array, index), generate
+        def place(array_type, array, element):
+            data = context.make_array(array_type)(context, builder, array).data
+            if element.type.width < 64:
+                element = builder.zext(element, ir.IntType(64))
+            return builder.bitcast(builder.gep(data, [element]), ir.PointerType(vector))
 
-
-@intrinsic
-def _store_vector(typing_context, array, index, values):
-    width = _vector_width(array)
-
-    def generate(context, builder, signature, arguments):
-        vector_type = ir.VectorType(context.get_data_type(array.dtype), width)
-        vector = ir.Constant(vector_type, ir.Undefined)
-        for lane in range(width):
-            vector = builder.insert_element(vector, builder.extract_value(arguments[2], lane),
-                                            ir.Constant(ir.IntType(32), lane))
-        builder.store(vector, _vector_pointer(context, builder, array, arguments[0], arguments[1], vector_type),
-                      align=VECTOR_BYTES)
+        value = builder.load(place(source, arguments[2], arguments[3]), align=VECTOR_BYTES)
+        builder.store(value, place(target, arguments[0], arguments[1]), align=VECTOR_BYTES)
         return context.get_dummy_value()
 
-    return types.void(array, index, values), generate
+    return types.void(target, at, source, index), generate
 
 
-def _vector_place(array, index):
-    width = VECTOR_BYTES // array.dtype.itemsize
-    if index % width:
-        raise IndexError(f"{VECTOR_BYTES} bytes at element {index} are not aligned")
-    return width
+def _simulated_copy_vector(target, at, source, index):
+    width = VECTOR_BYTES // source.dtype.itemsize
+    if at % width or index % width:
+        raise IndexError(f"{VECTOR_BYTES} bytes from element {index} to element {at} are not aligned")
+    target[at:at + width] = source[index:index + width]
 
 
-def _simulated_load_vector(array, index):
-    return tuple(array[index + lane] for lane in range(_vector_place(array, index)))
-
-
-def _simulated_store_vector(array, index, values):
-    for lane in range(_vector_place(array, index)):
-        array[index + lane] = values[lane]
-
-
-#: ``load_vector(array, index)``: the elements ``array[index], array[index + 1], ...`` that fill 128 bits, as a tuple,
-#: in one instruction. Their address must be a multiple of 16 bytes, and ``index`` not negative.
-load_vector = _simulated_load_vector if SIMULATED else _load_vector
-
-#: ``store_vector(array, index, values)``: the same in the other direction.
-store_vector = _simulated_store_vector if SIMULATED else _store_vector
+#: ``copy_vector(target, at, source, index)`` copies 128 bits, the elements from ``source[index]`` on to those from
+#: ``target[at]`` on: one instruction where four (or two) would stand. Both places must be multiples of 16 bytes, and
+#: the indices not negative.
+copy_vector = _simulated_copy_vector if SIMULATED else _copy_vector
 
 
 # ---- what may be missing ------------------------------------------------------------------------------------------

@@ -1,4 +1,18 @@
-"""The matrix product behind convolution and dense layers: shared-memory tiles, register tiles."""
+"""What the matrix products of convolution and dense layers share: tiles.
+
+Every pass is a product ``out[i, j] = sum_k a[i, k] b[k, j]`` whose left factor is never written out: its elements are
+read from the image where they stand (an implicit matrix product: Chetlur et al. 2014, "cuDNN").
+
+A block of threads computes BM x BN outputs. It walks k in steps of BK: together its threads bring BM x BK elements of
+``a`` and BK x BN of ``b`` from global into shared memory; then each thread multiplies for its TM x TN outputs, which
+stay in its registers until the end. So a number that was fetched from global memory is used BN (or BM) times, and one
+that was fetched from shared memory TN (or TM) times. That is the whole art: the arithmetic units can do some fifty
+operations in the time in which global memory delivers one number, and about four in that of shared memory.
+
+A thread's rows are not TM neighbours but TM / V groups of V neighbours, spread evenly over the tile, V being what one
+load of 128 bits brings; its columns likewise. Then the threads of a warp read side by side, and no two of them want
+different words of the same memory bank.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +21,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .device import VECTOR_BYTES, cuda, device_function, load_vector, store_vector
+from .device import VECTOR_BYTES, copy_vector, cuda, device_function
 
 uint32 = np.uint32
 
 
 class Tile(NamedTuple):
-    """Outputs of a block (BM x BN), of a thread (TM x TN), and the depth BK of a step."""
+    """Outputs of a block (BM x BN), depth of a step (BK, a power of two), outputs of a thread (TM x TN)."""
 
     BM: int
     BN: int
@@ -23,149 +37,152 @@ class Tile(NamedTuple):
 
     @property
     def threads(self):
+        """Threads of a block."""
         return (self.BM // self.TM) * (self.BN // self.TN)
 
 
 LARGE = Tile(128, 64, 8, 8, 8)
-TALL = Tile(128, 32, 8, 8, 4)
+TALL = Tile(128, 32, 8, 8, 8)
 MEDIUM = Tile(64, 64, 8, 8, 4)
 SMALL = Tile(32, 32, 8, 4, 4)
 
-#: Multiplications per load from shared memory decide how fast a tile is when the device is full of them.
-SPEED = {LARGE: 1.0, TALL: 0.8, MEDIUM: 0.8, SMALL: 0.5}
+#: How fast a tile is, relative to the first, on a device that is full of them: a guess from the multiplications per
+#: load from shared memory and the threads that fit, to be replaced by measurements.
+SPEED = {LARGE: 1.0, TALL: 0.9, MEDIUM: 0.8, SMALL: 0.5}
 
-#: Blocks that it takes to fill a large device.
+#: Blocks that it takes to fill a large device, twice over.
 BLOCKS_WANTED = 256
 
-#: Sums are not split into shorter parts than this.
+#: A sum over k is not split into parts shorter than this.
 SHORTEST_SUM = 64
 
 
 class Plan(NamedTuple):
+    """How a product is done: ``splits`` partial sums of ``chunk`` terms each, on a grid of ``blocks``."""
+
     tile: Tile
     splits: int
     chunk: int
     blocks: tuple
 
 
-def plan(rows, columns, depth, dtype):
-    """The tile, and the number of parts that the sum over k is split into, for a product of this shape.
+@functools.cache
+def plan(rows, columns, depth, T):
+    """The plan for a product of ``rows`` x ``columns`` outputs, sums of ``depth`` terms.
 
-    They depend on the shape alone, never on the device: the same input gives the same bits everywhere.
+    A small product gives too few blocks to fill the device; then the sum is split, and ``add_parts`` adds the parts.
+    The plan depends on the shape alone, never on the device, so the same input gives the same bits everywhere.
     """
-    best = None
-    for tile in SPEED if dtype == np.float32 else (MEDIUM, SMALL):
-        across, down = -(-rows // tile.BM), -(-columns // tile.BN)
-        splits = max(1, min(BLOCKS_WANTED // (across * down), depth // SHORTEST_SUM))
-        busy = min(1.0, across * down * splits / BLOCKS_WANTED)
-        time = across * tile.BM * down * tile.BN / (SPEED[tile] * busy)
-        if best is None or time < best[0]:
-            best = time, tile, splits, (across, down)
-    _, tile, splits, (across, down) = best
+    def time(tile):
+        down, across = -(-rows // tile.BM), -(-columns // tile.BN)
+        splits = max(1, min(BLOCKS_WANTED // (down * across), depth // SHORTEST_SUM))
+        busy = min(1.0, down * across * splits / BLOCKS_WANTED)
+        return down * tile.BM * across * tile.BN / (SPEED[tile] * busy)
+
+    tile = min(SPEED if T == np.float32 else (MEDIUM, SMALL), key=time)  # 64 sums in float64 fill all registers
+    down, across = -(-rows // tile.BM), -(-columns // tile.BN)
+    splits = max(1, min(BLOCKS_WANTED // (down * across), depth // SHORTEST_SUM))
     chunk = -(-depth // (splits * tile.BK)) * tile.BK
     splits = -(-depth // chunk)
-    return Plan(tile, splits, chunk, (across, down, splits))
+    return Plan(tile, splits, chunk, (down, across, splits))
 
 
 @functools.cache
-def multiply_step(T, tile, a_width, b_width, k):
+def multiply(T, tile, a_width, b_width):
+    """The innermost loops: ``multiply(a_tile, b_tile, a_at, b_at, a, b, outputs)`` on tiles in shared memory.
+
+    ``a_tile`` holds BK rows of ``a_width`` elements, each row one k of BM rows of the left factor; ``b_tile`` likewise
+    BN columns of the right one. ``a_at`` and ``b_at`` say where this thread's first elements stand; ``a`` and ``b`` are
+    registers for the TM and TN numbers of the k at hand.
+    """
     V = VECTOR_BYTES // np.dtype(T).itemsize
     TM, TN = tile.TM, tile.TN
-    GM, GN = TM // V, TN // V
-    AG, BG = tile.BM // GM, tile.BN // GN
-    AK, BK = k * a_width, k * b_width
+    A_GROUPS, B_GROUPS = TM // V, TN // V
+    A_GROUP, B_GROUP = tile.BM // A_GROUPS, tile.BN // B_GROUPS
 
     @device_function
-    def step(a_tile, b_tile, a_at, b_at, a, b, outputs):
-        for g in range(GM):
-            values = load_vector(a_tile, a_at + AK + g * AG)
-            for v in range(V):
-                a[g * V + v] = values[v]
-        for g in range(GN):
-            values = load_vector(b_tile, b_at + BK + g * BG)
-            for v in range(V):
-                b[g * V + v] = values[v]
+    def outer_product(a_tile, b_tile, a_at, b_at, a, b, outputs):
+        for group in range(A_GROUPS):
+            copy_vector(a, group * V, a_tile, a_at + group * A_GROUP)
+        for group in range(B_GROUPS):
+            copy_vector(b, group * V, b_tile, b_at + group * B_GROUP)
         for i in range(TM):
             for j in range(TN):
                 outputs[i * TN + j] += a[i] * b[j]
 
-    return step
+    # The loop over k, unrolled: 1, 2, 4, ... of them. Left as a loop, its counter and addresses cost a tenth.
+    function, count = outer_product, 1
+    while count < tile.BK:
+        function, count = _twice(function, count * a_width, count * b_width), 2 * count
+    return function
 
 
-@functools.cache
-def multiply(T, tile, a_width, b_width, count=None):
-    count = tile.BK if count is None else count
-    last = multiply_step(T, tile, a_width, b_width, count - 1)
-    if count == 1:
-        return last
-    rest = multiply(T, tile, a_width, b_width, count - 1)
-
+def _twice(function, a_step, b_step):
     @device_function
-    def steps(a_tile, b_tile, a_at, b_at, a, b, outputs):
-        rest(a_tile, b_tile, a_at, b_at, a, b, outputs)
-        last(a_tile, b_tile, a_at, b_at, a, b, outputs)
+    def both(a_tile, b_tile, a_at, b_at, a, b, outputs):
+        function(a_tile, b_tile, a_at, b_at, a, b, outputs)
+        function(a_tile, b_tile, a_at + a_step, b_at + b_step, a, b, outputs)
 
-    return steps
+    return both
 
 
 @functools.cache
 def write_outputs(T, tile, vector):
+    """The end: bias and relu in the registers, then ``write_outputs(outputs, out, part, ...)`` to global memory.
+
+    ``row`` and ``column`` are this thread's first output; ``part`` is the number of the partial sum.
+    """
     V = VECTOR_BYTES // np.dtype(T).itemsize
     TM, TN = tile.TM, tile.TN
-    GM, GN = TM // V, TN // V
-    ROW_GROUP, COLUMN_GROUP = tile.BM // GM, tile.BN // GN
+    ROW_GROUP, COLUMN_GROUP = tile.BM // (TM // V), tile.BN // (TN // V)
     zero = T(0)
 
     @device_function
-    def write(outputs, out, place, first_row, first_column, rows, columns, b, has_bias, relu):
-        for gj in range(GN):
-            for j in range(V):
-                column = uint32(first_column + uint32(gj * COLUMN_GROUP + j))
-                if has_bias and column < columns:
+    def write_outputs(outputs, out, part, row, column, rows, columns, b, has_bias, relu):
+        if has_bias:
+            for j in range(TN):
+                this_column = uint32(column + j // V * COLUMN_GROUP + j % V)
+                if this_column < columns:
+                    bias = b[this_column]
                     for i in range(TM):
-                        outputs[i * TN + gj * V + j] += b[column]
+                        outputs[i * TN + j] += bias
         if relu:
             for i in range(TM * TN):
                 if outputs[i] < zero:
                     outputs[i] = zero
-        for gi in range(GM):
-            for i in range(V):
-                row = uint32(first_row + uint32(gi * ROW_GROUP + i))
-                if row < rows:
-                    for gj in range(GN):
-                        column = uint32(first_column + uint32(gj * COLUMN_GROUP))
-                        index = uint32(uint32(place + row) * columns + column)
-                        at = (gi * V + i) * TN + gj * V
-                        if vector:
-                            if column < columns:
-                                if V == 4:
-                                    store_vector(out, index, (outputs[at], outputs[at + 1], outputs[at + 2],
-                                                              outputs[at + 3]))
-                                else:
-                                    store_vector(out, index, (outputs[at], outputs[at + 1]))
-                        else:
-                            for j in range(V):
-                                if uint32(column + uint32(j)) < columns:
-                                    out[uint32(index + uint32(j))] = outputs[at + j]
+        for i in range(TM):
+            this_row = uint32(row + i // V * ROW_GROUP + i % V)
+            if this_row < rows:
+                for group in range(TN // V):
+                    this_column = uint32(column + group * COLUMN_GROUP)
+                    index = uint32(uint32(part * rows + this_row) * columns + this_column)
+                    if vector:
+                        if this_column < columns:
+                            copy_vector(out, index, outputs, i * TN + group * V)
+                    else:
+                        for v in range(V):
+                            if uint32(this_column + v) < columns:
+                                out[uint32(index + v)] = outputs[i * TN + group * V + v]
 
-    return write
+    return write_outputs
 
 
 @functools.cache
 def add_parts(T):
+    """One thread an output: the sum of its partial sums, always in the same order, then bias and relu."""
     zero = T(0)
 
     @cuda.jit
     def add_parts(parts, b, out, splits, columns, has_bias, relu):
         i = uint32(cuda.grid(1))
         if i < out.size:
-            value = parts[i]
-            for s in range(uint32(1), splits):
-                value += parts[uint32(s * uint32(out.size) + i)]
+            total = parts[i]
+            for part in range(1, splits):
+                total += parts[uint32(uint32(part * out.size) + i)]
             if has_bias:
-                value += b[uint32(i % columns)]
-            if relu and value < zero:
-                value = zero
-            out[i] = value
+                total += b[uint32(i % columns)]
+            if relu and total < zero:
+                total = zero
+            out[i] = total
 
     return add_parts

@@ -124,9 +124,9 @@ def _list_pictures(path, test_share, seed):
             n_test = round(len(files) * test_share)
             if test_share and len(files) > 1:
                 n_test = min(max(n_test, 1), len(files) - 1)
-            drawn = np.random.default_rng([seed, label]).permutation(len(files))[:n_test]
+            drawn = set(np.random.default_rng([seed, label]).permutation(len(files))[:n_test].tolist())
             for index, file in enumerate(files):
-                parts[index in set(drawn.tolist())].append((file, label))
+                parts[index in drawn].append((file, label))
     if len(names) < 2:
         raise ValueError(f"{path}: expected at least two classes, one sub-folder each; found {len(names)}")
     return names, [([file for file, _ in part], np.array([label for _, label in part], np.int64)) for part in parts]
@@ -166,8 +166,8 @@ def _read_all(files, labels, size, color, skip_unreadable, notes):
 
 
 def _size(image_size):
-    height, width = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    for value in (height, width):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= 4096:
+    pair = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+    for value in pair:
+        if len(pair) != 2 or not isinstance(value, (int, np.integer)) or not 1 <= value <= 4096:
             raise ValueError(f"image_size: expected an integer from 1 to 4096 or a pair of them, got {image_size!r}")
-    return int(height), int(width)
+    return int(pair[0]), int(pair[1])

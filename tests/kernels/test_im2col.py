@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from strategies import (
     FLOATS,
     assert_close,
     batch_norm_cases,
     conv2d_cases,
     dense_cases,
+    elementwise_cases,
     pool2d_cases,
 )
 
@@ -101,12 +103,14 @@ def test_batch_normalization(case):
         assert_close(got, value, 1 + np.abs(case.dy).sum() / case.epsilon**0.5, what=name)
 
 
-def test_the_input_gradient_can_be_left_out():
-    rng = np.random.default_rng(0)
-    x, w, dy = rng.normal(size=(2, 5, 5, 2)), rng.normal(size=(3, 3, 2, 4)), rng.normal(size=(2, 3, 3, 4))
-    for backward, arguments in ((im2col.conv2d_backward, (dy, x, w)),
-                                (im2col.dense_backward, (dy[:, 0, 0], x[:, 0, 0], w[0, 0]))):
-        with_dx, without_dx = backward(*arguments), backward(*arguments, input_gradient=False)
-        assert without_dx[0] is None
-        for got, expected in zip(without_dx[1:], with_dx[1:]):
-            np.testing.assert_array_equal(got, expected)
+@check
+@given(elementwise_cases(FLOATS), st.sampled_from([0.0, 0.2, 0.9]))
+def test_activations_that_choose_without_a_branch(case, slope):
+    x, dy = case
+    y = reference.relu_forward(x)
+    np.testing.assert_array_equal(im2col.relu_backward(dy, y), reference.relu_backward(dy, y), strict=True)
+    np.testing.assert_array_equal(im2col.relu_backward(y, x), reference.relu_backward(y, x), strict=True)
+    y = reference.leaky_relu_forward(x, slope)
+    np.testing.assert_array_equal(im2col.leaky_relu_forward(x, slope), y, strict=True)
+    np.testing.assert_array_equal(im2col.leaky_relu_backward(dy, y, slope),
+                                  reference.leaky_relu_backward(dy, y, slope), strict=True)

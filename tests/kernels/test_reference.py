@@ -253,4 +253,5 @@ def test_softmax_is_over_the_last_axis_and_ignores_a_shift():
     y = ref.softmax_forward(x)
     np.testing.assert_allclose(y.sum(axis=-1), np.ones((2, 3)), rtol=1e-14)
     np.testing.assert_allclose(ref.softmax_forward(x + 1000), y, rtol=1e-11)
+    np.testing.assert_array_equal(ref.softmax_forward(np.array([[0.0, 0.0], [2000.0, 2000.0]])), np.full((2, 2), 0.5))
     np.testing.assert_allclose(ref.softmax_backward(np.ones_like(x), y), np.zeros_like(x), atol=1e-15)

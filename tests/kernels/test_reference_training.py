@@ -180,6 +180,12 @@ def test_the_mask_is_splitmix64_in_row_major_order(seed):
     np.testing.assert_allclose(y, np.where(mask, x / 0.7, 0), rtol=1e-15)
 
 
+def test_a_random_number_equal_to_the_rate_is_kept():
+    rate = (next(splitmix64(5, 1)) >> 40) / 2**24
+    assert ref.dropout_forward(np.ones(1), rate, 5)[1].all()
+    assert not ref.dropout_forward(np.ones(1), rate + 2**-25, 5)[1].any()
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_the_mask_drops_the_given_part_and_the_mean_stays(rate):
     x = np.ones((100, 1000))

@@ -2,7 +2,11 @@
 
 All of them work on arrays of any shape, element by element, save softmax, which couples the elements of the last
 axis. Each backward pass needs the output ``y`` alone, not the input: the derivative of each can be written with it,
-so a layer need not keep its input. NaN and infinity go through.
+so a layer need not keep its input. NaN and infinity go through. Wrong types and shapes raise ``TypeError`` and
+``ValueError``.
+
+Document 2 (section 3.1.3) has one such function, sigma, behind the dense layer, and its program relu behind every layer
+but the last; the TensorFlow program of document 1 ends in softmax (Bridle 1990).
 
 A derivative at the kink of relu and leaky relu, x = 0, does not exist; as everywhere, it is taken as that of the left
 side (0, and the slope).

@@ -72,6 +72,11 @@ def dense_backward(dy, x, w, input_gradient=True):
     dx : ndarray (N, I) or None
     dw : ndarray (I, O)
     db : ndarray (O,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``dense_forward``, and for a ``dy`` that has not the shape of ``y``.
     """
     dy, x, w = checks.dense_backward(dy, x, w)
     images, outputs = dy.shape

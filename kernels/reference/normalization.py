@@ -32,6 +32,11 @@ def batch_norm_forward(x, gamma, beta, epsilon=1e-3):
     y : ndarray, shape of ``x``
     mean, variance : ndarray (C,)
         Of this batch: for the backward pass, and for a layer's moving averages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of another type or shape, an empty batch, or a negative ``epsilon``.
     """
     x, epsilon, gamma, beta = checks.channels(x, epsilon, gamma=gamma, beta=beta)
     axes = tuple(range(x.ndim - 1))
@@ -67,6 +72,11 @@ def batch_norm_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
     -------
     dx : ndarray, shape of ``x``
     dgamma, dbeta : ndarray (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``batch_norm_forward``, and for a ``dy`` that has not the shape of ``x``.
     """
     x, epsilon, dy, gamma, mean, variance = checks.channels(
         x, epsilon, dy, gamma=gamma, mean=mean, variance=variance)
@@ -96,6 +106,11 @@ def batch_norm_inference_forward(x, gamma, beta, mean, variance, epsilon=1e-3):
     Returns
     -------
     y : ndarray, shape of ``x``
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``batch_norm_forward``.
     """
     x, epsilon, gamma, beta, mean, variance = checks.channels(
         x, epsilon, gamma=gamma, beta=beta, mean=mean, variance=variance)
@@ -122,6 +137,11 @@ def batch_norm_inference_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
     -------
     dx : ndarray, shape of ``x``
     dgamma, dbeta : ndarray (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``batch_norm_forward``, and for a ``dy`` that has not the shape of ``x``.
     """
     x, epsilon, dy, gamma, mean, variance = checks.channels(
         x, epsilon, dy, gamma=gamma, mean=mean, variance=variance)
@@ -165,6 +185,11 @@ def dropout_forward(x, rate, seed):
         A dropped element is 0 whatever it was, NaN and infinity included.
     mask : ndarray of bool, shape of ``x``
         True where the element was kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another type, or a rate or seed out of range.
     """
     x, rate, seed = checks.dropout_forward(x, rate, seed)
     z = np.arange(1, x.size + 1, dtype=np.uint64)
@@ -192,6 +217,11 @@ def dropout_backward(dy, mask, rate):
     Returns
     -------
     dx : ndarray, shape of ``dy``
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another type, a mask of another shape, or a rate out of range.
     """
     dy, mask, rate = checks.dropout_backward(dy, mask, rate)
     return _masked(dy, mask, rate)

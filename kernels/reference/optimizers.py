@@ -121,6 +121,11 @@ def clip_by_global_norm(gradients, max_norm):
     -------
     norm : float
         Before clipping; summed in float64, since the squares of float32 numbers above 1e19 overflow.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a vector that cannot be changed in place, or a ``max_norm`` that is negative or not finite.
     """
     checks.flat_vector("gradients", gradients)
     max_norm, = checks.hyperparameters(max_norm=max_norm)

@@ -41,6 +41,12 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
         On a tie the first of the equal pixels wins, in row-major order; the first NaN wins over every number.
     argmax : ndarray of integers (N, OH, OW, C)
         Where in its window the maximum stood: ``m * PW + n``. The backward pass needs nothing else.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of another type or shape, a window larger than the padded image, or padding as large as the
+        window.
     """
     x, (ph, pw), (sh, sw), ((top, _), (left, _)), y_shape = checks.pool2d_forward(x, pool_size, stride, padding)
     _, height, width, _ = x.shape
@@ -53,7 +59,7 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
                 row, column = i * sh + m - top, j * sw + n - left
                 if 0 <= row < height and 0 <= column < width:
                     pixel = x[image, row, column, c]
-                    # only NaN differs from itself: the second line lets the first NaN win, and stay
+                    # only NaN differs from itself: the first one wins over every number, and stays
                     if largest is None or pixel > largest or (pixel != pixel and largest == largest):
                         largest, position = pixel, m * pw + n
         y[image, i, j, c] = largest
@@ -83,6 +89,11 @@ def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=N
     Returns
     -------
     dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the forward pass, for a ``dy`` that has not the shape of ``y``, or an ``argmax`` from elsewhere.
     """
     dy, x_shape, (_, pw), (sh, sw), ((top, _), (left, _)), argmax = checks.pool2d_backward(
         dy, x_shape, pool_size, stride, padding, argmax)
@@ -109,6 +120,11 @@ def avg_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     -------
     y : ndarray (N, OH, OW, C)
         ``y = (sum of the window's pixels inside the image) / (their number)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``max_pool2d_forward``.
     """
     x, pool_size, stride, padding, y_shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = np.zeros(y_shape, x.dtype)
@@ -140,6 +156,11 @@ def avg_pool2d_backward(dy, x_shape, pool_size=2, stride=None, padding=NO_PADDIN
     Returns
     -------
     dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the forward pass, and for a ``dy`` that has not the shape of ``y``.
     """
     dy, x_shape, pool_size, stride, padding = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding)
     dx = np.zeros(x_shape, dy.dtype)

@@ -36,9 +36,9 @@ def grids(arrays, windows=None, signs=None, size=0.52, title=None, decimals=2):
         axis.set_title(name, fontsize=11)
         for row, column, rows, columns in (windows or {}).get(name, []):
             frame(axis, row, column, rows, columns)
-    for axis, sign in zip(axes[0][1:], signs or []):
-        axis.text(-0.5 - gap / 2, (axis.get_ylim()[0] + axis.get_ylim()[1]) / 2, sign, ha="center", va="center",
-                  fontsize=15)
+    rows = [values.shape[0] for values in arrays.values()]
+    for axis, sign, middle in zip(axes[0][1:], signs or [], (min(pair) / 2 - 0.5 for pair in zip(rows, rows[1:]))):
+        axis.text(-0.5 - gap / 2, middle, sign, ha="center", va="center", fontsize=15)
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
@@ -75,17 +75,18 @@ def images(pictures, columns=None, size=1.5, signed=(), title=None):
 
     Parameters
     ----------
-    pictures : dict of str to array (H, W) or (H, W, C)
-        In [0, 1], unless the title is in ``signed``.
+    pictures : dict of str to array (H, W) or (H, W, C), or list of such pairs
+        Title and picture in [0, 1], unless the title is in ``signed``.
     signed : collection of str, or True for all
         Pictures of any numbers: blue is negative, red positive, each on its own scale.
     """
+    pictures = list(pictures.items() if isinstance(pictures, dict) else pictures)
     columns = columns or len(pictures)
     rows = -(-len(pictures) // columns)
     figure, axes = new_figure(size * columns + 0.2, (size + 0.3) * rows + (0.4 if title else 0), rows, columns)
     for axis in axes.flat[len(pictures):]:
         axis.set_axis_off()
-    for axis, (name, picture) in zip(axes.flat, pictures.items()):
+    for axis, (name, picture) in zip(axes.flat, pictures):
         picture = np.asarray(picture, float)
         if signed is True or name in signed:
             show_signed(axis, picture if picture.ndim == 2 else picture[..., 0])

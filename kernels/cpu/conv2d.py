@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from .. import NO_PADDING, checks
@@ -14,10 +12,11 @@ from .convolution import (
     convolve_on_all,
     correlate,
     correlate_on_all,
-    pack,
-    pack_flipped,
+    spread,
+    spread_on_all,
 )
-from .plans import forward_plan, input_plan
+from .packing import pack, pack_transposed
+from .plans import multiples, plan_of
 
 
 def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
@@ -50,15 +49,22 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
 
 def _forward(x, w, b, stride, padding, shape, relu):
     y = workspace.empty(shape, x.dtype)
-    lanes, outputs = simd.lanes(x.dtype), shape[3]
-    plan = forward_plan(x.shape, w.shape[:2], outputs, stride, padding, shape[1:3], threads.get_num_threads(),
-                        x.itemsize)
-    if outputs % lanes == 0 and (outputs <= simd.PANEL * lanes or y.size < 64 * outputs):
-        packed, weights = False, w.reshape(-1)
+    lanes, outputs, workers = simd.lanes(x.dtype), shape[3], threads.get_num_threads()
+    plan = plan_of(x.shape, w.shape[:2], outputs, stride, padding, shape[1:3], x.itemsize, workers)
+    columns = -(-outputs // lanes) * lanes
+    packed = outputs != columns or (outputs > simd.PANEL * lanes and y.size >= 64 * outputs)
+    weights = w.reshape(-1)
+    if packed:
+        weights = workspace.empty((w.size // outputs * columns,), x.dtype)
+        pack(w.reshape(-1), outputs, lanes, weights, np.zeros(columns, x.dtype))
+    if b is None or outputs != columns:
+        bias = np.zeros(columns, x.dtype)
+        if b is not None:
+            bias[:outputs] = b
     else:
-        packed, weights = True, workspace.empty((w.size // outputs * _padded(outputs, lanes),), x.dtype)
-        pack(w.reshape(-1), outputs, lanes, weights)
-    _convolve(plan, x, None, weights, packed, _bias(b, outputs, lanes, x.dtype), y, lanes, relu)
+        bias = b
+    threads.run(convolve, convolve_on_all, y.size * len(plan.step), plan, len(x), x.reshape(-1),
+                _padded_scratch(plan, x.dtype), weights, packed, bias, y.reshape(-1), outputs, lanes, relu)
     return y
 
 
@@ -69,67 +75,45 @@ def _backward(dy, y, x, w, stride, padding, input_gradient):
 
 def _input_gradient(dy, y, shape, w, stride, padding):
     dx = workspace.empty(shape, dy.dtype)
-    lanes = simd.lanes(dy.dtype)
-    plan = input_plan(shape, w.shape[:2], w.shape[3], stride, padding, dy.shape[1:3], threads.get_num_threads(),
-                      dy.itemsize, y is not None)
-    weights = workspace.empty((int(plan.phases[-1, 4]) * _padded(shape[3], lanes),), dy.dtype)
-    pack_flipped(w, stride, (padding[0][0], padding[1][0]), shape[1:3], lanes, weights)
-    _convolve(plan, dy, y, weights, True, _bias(None, shape[3], lanes, dy.dtype), dx, lanes, False)
+    kh, kw, channels, outputs = w.shape
+    lanes, workers = simd.lanes(dy.dtype), threads.get_num_threads()
+    plan = plan_of(shape, (kh, kw), outputs, stride, padding, dy.shape[1:3], dy.itemsize, workers)
+    columns = -(-channels // lanes) * lanes
+    weights = workspace.empty((kh * kw * outputs * columns,), dy.dtype)
+    pack_transposed(w.reshape(kh * kw, channels, outputs), lanes, weights)
+    source_rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
+    scratch = workspace.empty((workers, 0 if y is None else source_rows * plan.out_width * outputs), dy.dtype)
+    threads.run(spread, spread_on_all, dy.size * kh * kw * channels, plan, len(dy), kh, kw, dy.reshape(-1),
+                (dy if y is None else y).reshape(-1), y is not None, scratch, weights, np.zeros(columns, dy.dtype),
+                multiples(outputs, 1), dx.reshape(-1), outputs, lanes, _padded_scratch(plan, dy.dtype))
     return dx
-
-
-def _convolve(plan, x, mask, weights, packed, bias, y, lanes, relu):
-    work = y.size * len(plan.step) // len(plan.phases)
-    arguments = (plan, x.shape[0], x.reshape(-1), (x if mask is None else mask).reshape(-1), mask is not None,
-                 _scratch(plan, x.dtype), weights, packed, bias, y.reshape(-1), y.shape[3], lanes, relu)
-    threads.run(convolve, convolve_on_all, work, *arguments)
 
 
 def _weight_gradient(dy, y, x, shape, stride, padding):
     if x.shape[0] == 0:
         return np.zeros(shape, x.dtype), np.zeros(shape[3], x.dtype)
-    lanes, outputs, terms = simd.lanes(x.dtype), shape[3], shape[0] * shape[1] * shape[2]
-    plan = forward_plan(x.shape, shape[:2], outputs, stride, padding, dy.shape[1:3], 8, x.itemsize)
-    pixels = dy.size // outputs
-    units = -(-x.shape[0] // plan.images) * plan.bands
-    splits = max(1, min(8, units, pixels // 1024))
+    kh, kw, channels, outputs = shape
+    lanes, terms, pixels = simd.lanes(x.dtype), kh * kw * channels, dy.size // outputs
+    plan = plan_of(x.shape, (kh, kw), outputs, stride, padding, dy.shape[1:3], x.itemsize, 8)
+    splits = max(1, min(8, -(-x.shape[0] // plan.images) * plan.bands, pixels // 1024))
     block = -(-terms // max(1, 8 // splits))
-    columns = _padded(outputs, lanes)
-    dw, db = workspace.empty(shape, x.dtype), np.empty(outputs, x.dtype)
+    columns = -(-outputs // lanes) * lanes
+    dw, sums = workspace.empty(shape, x.dtype), np.zeros((splits + 1, columns), x.dtype)
     direct = splits == 1 and columns == outputs
     partial = dw.reshape(1, terms, outputs) if direct else workspace.empty((splits, terms, columns), x.dtype)
-    partial_db = db.reshape(1, -1) if direct else np.zeros((splits, outputs), x.dtype)
-    workers = threads.get_num_threads()
-    unit_pixels = plan.images * min(plan.band, dy.shape[1]) * dy.shape[2]
-    arguments = (plan, _taps(terms, columns), x.shape[0], x.reshape(-1), dy.reshape(-1),
-                 (dy if y is None else y).reshape(-1), y is not None, _scratch(plan, x.dtype),
-                 workspace.empty((workers, unit_pixels * columns), x.dtype), _bias(None, columns, lanes, x.dtype),
-                 partial.reshape(-1), partial_db, splits, block, outputs, lanes)
-    threads.run(correlate, correlate_on_all, dw.size * pixels, *arguments)
-    if not direct:
-        add_splits(partial, outputs, dw.reshape(-1), partial_db, db)
+    packed = workspace.empty((threads.get_num_threads(), len(plan.row) * columns), x.dtype)
+    threads.run(correlate, correlate_on_all, dw.size * pixels, plan, multiples(terms, columns), len(x), x.reshape(-1),
+                dy.reshape(-1), (dy if y is None else y).reshape(-1), y is not None, _padded_scratch(plan, x.dtype),
+                packed, np.zeros(columns, x.dtype), partial.reshape(-1), sums, splits, block, outputs, lanes)
+    if direct:
+        return dw, sums[0]
+    db = np.empty(outputs, x.dtype)
+    add_splits(partial, outputs, dw.reshape(-1), sums, db)
     return dw, db
 
 
-def _scratch(plan, dtype):
-    size = plan.images * plan.block_height * plan.block_width * plan.channels if plan.padded else 0
+def _padded_scratch(plan, dtype):
+    """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes."""
+    rows = max(plan.block_height, plan.band * plan.row_step, plan.padded_height if plan.bands == 1 else 0)
+    size = plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
     return workspace.empty((threads.get_num_threads(), size), dtype)
-
-
-@lru_cache(64)
-def _taps(terms, columns):
-    return np.arange(terms) * columns
-
-
-def _bias(b, outputs, lanes, dtype):
-    padded = _padded(outputs, lanes)
-    if b is not None and outputs == padded:
-        return b
-    bias = np.zeros(padded, dtype)
-    if b is not None:
-        bias[:outputs] = b
-    return bias
-
-
-def _padded(columns, lanes):
-    return -(-columns // lanes) * lanes

@@ -20,8 +20,8 @@ from numba import njit
 
 from . import simd
 
-#: Bytes of a panel of w that stay in the first-level cache (32 KB or more) beside the rows of x.
-CACHED_PANEL = 20_000
+#: Numbers of a panel of w that a chunk has.
+CHUNK = 16384
 
 
 def _tiles(rows, vectors):
@@ -33,12 +33,13 @@ def _tiles(rows, vectors):
         for p in range(first, last, rows):
             inputs = simd.offsets(row, x_base, p, last - 1, rows)
             outputs = simd.offsets(out, y_base, p, last - 1, rows)
-            tile = simd.tile_of(bias, bias_at, rows, vectors)
             if resume:
-                tile = simd.tile_load(tile, y, outputs, width)
+                tile = simd.tile_load(y, outputs, width, vectors)
+            else:
+                tile = simd.tile_of(bias, bias_at, rows, vectors)
             at = w_at
             for k in range(step_first, step_last):
-                tile = simd.tile_add_outer(tile, x, inputs, step[k], w, at)
+                tile = simd.tile_add_outer(tile, x, inputs, step, k, w, at)
                 at += w_stride
             if relu:
                 tile = simd.tile_relu(tile)
@@ -85,7 +86,7 @@ def product(x, x_base, row, out, first, last, step, step_first, step_last, w, w_
         vectors = (width + lanes - 1) // lanes
         w_stride = vectors * lanes if packed else columns
         w_at = w_first + (o * terms if packed else o)
-        chunk = max(1, 5120 // (vectors * lanes))
+        chunk = max(1, CHUNK // (vectors * lanes))
         if terms < 2 * chunk:
             chunk = max(1, terms)
         for k in range(0, max(1, terms), chunk):

@@ -49,7 +49,7 @@ BITS, REGISTERS = _host()
 #: Vectors in a full panel of output channels, and for each number of vectors the rows of the tile that goes with it:
 #: as many as registers (those of the tile, of one row of w, and one for x) and addresses (one for each row) allow.
 PANEL = 4 if REGISTERS == 32 else 2
-ROWS = (8, 10, 8, 6) if REGISTERS == 32 else (8, 6)
+ROWS = (8, 10, 7, 6) if REGISTERS == 32 else (8, 6)
 
 
 def lanes(dtype):
@@ -107,10 +107,11 @@ def offsets(typing, table, base, first, last, rows):
 
 
 @intrinsic
-def tile_add_outer(typing, tile, x, rows, step, w, at):
-    """``tile[r, :] += x[rows[r] + step] * w[at : at + vectors * lanes]`` for every row r."""
+def tile_add_outer(typing, tile, x, rows, step, k, w, at):
+    """``tile[r, :] += x[rows[r] + step[k]] * w[at : at + vectors * lanes]`` for every row r."""
     def codegen(context, builder, signature, args):
-        acc, x_array, offset, step_value, w_array, at_value = args
+        acc, x_array, offset, step_array, k_value, w_array, at_value = args
+        step_value = builder.load(_address(context, builder, step, step_array, k_value))
         model = _Model(context, builder, tile)
         count, vectors = len(rows), len(tile) // len(rows)
         weights = model.load_vectors(_address(context, builder, w, w_array, at_value), vectors)
@@ -125,7 +126,7 @@ def tile_add_outer(typing, tile, x, rows, step, w, at):
                 sums.append(builder.call(multiply_add, [factor, weights[v], builder.extract_value(acc, len(sums))]))
         return model.pack(sums)
 
-    return tile(tile, x, rows, types.intp, w, types.intp), codegen
+    return tile(tile, x, rows, step, types.intp, w, types.intp), codegen
 
 
 @intrinsic
@@ -141,20 +142,44 @@ def tile_relu(typing, tile):
 
 
 @intrinsic
-def tile_load(typing, tile, y, rows, width):
-    """A tile (of the type of ``tile``) whose row r is ``y[rows[r] : rows[r] + width]``; lanes behind width are 0."""
+def tile_positive(typing, tile, signs):
+    """``tile`` where ``signs > 0``, else 0: what relu lets through of a gradient."""
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
-        vectors = len(tile) // len(rows)
-        mask = model.mask_of_last(args[3], vectors)
+        zero = ir.Constant(model.vector, None)
+        pairs = [[builder.extract_value(arg, i) for arg in args] for i in range(len(tile))]
+        return model.pack([builder.select(builder.fcmp_ordered(">", s, zero), v, zero) for v, s in pairs])
+
+    return tile(tile, tile), codegen
+
+
+@intrinsic
+def tile_plus(typing, tile, other):
+    """``tile + other``."""
+    def codegen(context, builder, signature, args):
+        pairs = [[builder.extract_value(arg, i) for arg in args] for i in range(len(tile))]
+        return _Model(context, builder, tile).pack([builder.fadd(a, b) for a, b in pairs])
+
+    return tile(tile, tile), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_load(typing, y, rows, width, vectors):
+    """A tile whose row r is ``y[rows[r] : rows[r] + width]``; width ends inside the last vector, lanes behind are 0."""
+    vectors_count = vectors.literal_value
+    tile = types.UniTuple(Vector(y.dtype), len(rows) * vectors_count)
+
+    def codegen(context, builder, signature, args):
+        model = _Model(context, builder, tile)
+        mask = model.mask_of_last(args[2], vectors_count)
         values = []
         for r in range(len(rows)):
-            start = _address(context, builder, y, args[1], builder.extract_value(args[2], r))
-            values += model.load_vectors(start, vectors - 1)
-            values.append(model.load_masked(start, vectors - 1, mask))
+            start = _address(context, builder, y, args[0], builder.extract_value(args[1], r))
+            values += model.load_vectors(start, vectors_count - 1)
+            values.append(model.load_masked(start, vectors_count - 1, mask))
         return model.pack(values)
 
-    return tile(tile, y, rows, types.intp), codegen
+    return tile(y, rows, types.intp, vectors), codegen
 
 
 @intrinsic

@@ -23,71 +23,58 @@ POOLED_BYTES = 1 << 17
 IDLE_BYTES = 1 << 29
 
 _ALIGNMENT = 64
-_pool: dict[int, list[np.ndarray]] = {}
+_buffers: dict[int, list[tuple[np.ndarray, int]]] = {}  # by size: buffers, and where in them the first line starts
 _lock = threading.Lock()
 
 
 def empty(shape, dtype):
-    """An array with arbitrary contents, C-contiguous and aligned to a cache line."""
+    """An array with arbitrary contents, C-contiguous and, if large, aligned to a cache line."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < POOLED_BYTES:
         return np.empty(shape, dtype)
-    rounded = _rounded(size)
+    # eight sizes between two powers of two, so that batches of nearly the same size share buffers
+    grain = 1 << (size.bit_length() - 4)
+    size = -(-size // grain) * grain
     with _lock:
-        buffers = _pool.setdefault(rounded, [])
-        buffer = _take_idle(buffers)
-        if buffer is None:
-            _trim(rounded)
-            buffer = np.empty(rounded + _ALIGNMENT, np.uint8)
-        _pool[rounded].append(buffer)  # behind those that have been idle for longer
-        start = -buffer.ctypes.data % _ALIGNMENT
-        return buffer[start:start + size].view(dtype).reshape(shape)
+        buffers = _buffers.setdefault(size, [])
+        place = next(_idle_places(buffers), None)
+        if place is None:
+            _trim(IDLE_BYTES - size)
+            buffer = np.empty(size + _ALIGNMENT, np.uint8)
+            buffers.append((buffer, -buffer.ctypes.data % _ALIGNMENT))
+        else:
+            buffers.append(buffers.pop(place))
+        buffer, start = buffers[-1]
+        return np.ndarray(shape, dtype, buffer, start)
 
 
 def clear():
-    """Give all idle buffers back."""
+    """Give all idle buffers back to the operating system."""
     with _lock:
-        _trim(0, 0)
+        _trim(0)
 
 
-def _take_idle(buffers):
-    for buffer in buffers:
-        if sys.getrefcount(buffer) <= _IDLE_REFERENCES:
-            return buffers.pop(next(i for i, other in enumerate(buffers) if other is buffer))
-    return None
+def _idle_places(buffers):
+    """Places of the buffers without a view, the last one used (whose memory may still be in a cache) first."""
+    for place in range(len(buffers) - 1, -1, -1):
+        if sys.getrefcount(buffers[place][0]) == _UNUSED:
+            yield place
 
 
-def _rounded(size):
-    """The next of eight sizes between two powers of two, so that batches of nearly the same size share buffers."""
-    grain = 1 << max(0, size.bit_length() - 4)
-    return -(-size // grain) * grain
-
-
-def _trim(wanted, limit=IDLE_BYTES):
-    """Drop idle buffers, the longest unused of each size first, until so many more bytes stay below the limit."""
-    idle = [(rounded, buffer) for rounded, buffers in _pool.items() for buffer in _idle(buffers)]
-    excess = sum(buffer.nbytes for _, buffer in idle) + wanted - limit
-    for rounded, buffer in idle:
+def _trim(limit):
+    """Drop idle buffers, the longest unused of every size first, until those that are left stay within the limit."""
+    idle = [(size, place) for size, buffers in _buffers.items() for place in _idle_places(buffers)]
+    excess = sum(size for size, _ in idle) - limit
+    dropped = set()
+    for size, place in sorted(idle, key=lambda found: found[1]):
         if excess <= 0:
             break
-        _pool[rounded] = [other for other in _pool[rounded] if other is not buffer]
-        excess -= buffer.nbytes
+        dropped.add((size, place))
+        excess -= size
+    for size in {size for size, _ in dropped}:
+        _buffers[size] = [kept for place, kept in enumerate(_buffers[size]) if (size, place) not in dropped]
 
 
-def _idle(buffers):
-    found = []
-    for buffer in buffers:
-        if sys.getrefcount(buffer) <= _IDLE_REFERENCES:
-            found.append(buffer)
-    return found
-
-
-def _idle_references():
-    """References to a buffer of which there is no view: measured in a loop like those above, not assumed."""
-    buffers = [np.empty(1, np.uint8)]
-    for buffer in buffers:
-        return sys.getrefcount(buffer)
-
-
-_IDLE_REFERENCES = _idle_references()
+# references to a buffer of which there is no view; counted as above rather than assumed, for Pythons differ
+_UNUSED = next(count for buffers in [[(np.empty(1, np.uint8), 0)]] for count in [sys.getrefcount(buffers[0][0])])

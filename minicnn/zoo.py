@@ -17,7 +17,7 @@ def digits_cnn(seed=0, **options):
         Conv2D(32, 3, padding="same", activation="relu"),
         MaxPooling2D(2),
         Flatten(),
-        Dropout(0.3),
+        Dropout(0.4),
         Dense(64, activation="relu"),
         Dense(10),
     ], name="digits_cnn", seed=seed, **options)

@@ -114,6 +114,11 @@ class Bench:
         wanted = self.options.backends if "scaling" in self.options.sections else []
         return {f"{name}, 1 thread": name for name in wanted}
 
+    @property
+    def middle_batch(self):
+        """The batch size at which scaling and memory are measured: 128, or the nearest below it."""
+        return max((batch for batch in self.options.batches if batch <= 128), default=min(self.options.batches))
+
     def worker(self, name, environment=None):
         """A new worker."""
         if name in self.single_threaded:
@@ -156,8 +161,7 @@ class Bench:
             if section in options.sections:
                 chosen += works.networks(section, options.networks, options.batches)
         if "scaling" in options.sections:
-            batch = max((batch for batch in options.batches if batch <= 128), default=min(options.batches))
-            chosen += works.networks("scaling", options.networks, [batch])
+            chosen += works.networks("scaling", options.networks, [self.middle_batch])
         return [work for work in chosen if work.section == "machine" or options.match in work.name]
 
     # ---- one work ----------------------------------------------------------------------------------------------
@@ -290,8 +294,7 @@ class Bench:
                 self.start_once("cold", name, work, caches[name])
         else:
             caches = dict.fromkeys(self.names)  # the reader's own cache
-            for name in self.options.backends:
-                self.start_once(None, name, work)
+            self.fill_caches(work)
         for turn in range(max(1, min(3, self.options.repeats))):
             for name in rotated(self.names, turn):
                 self.start_once("warm", name, work, caches[name])
@@ -308,14 +311,21 @@ class Bench:
         if kind:
             self.results.starts.append({"contestant": name, "kind": kind, "work": work.name, "seconds": seconds})
 
+    def fill_caches(self, work):
+        """Have the back-ends compile what this training needs, where they have not done so yet."""
+        if not {"training", "scaling"} & set(self.options.sections):
+            for name in self.options.backends:
+                self.start_once(None, name, work)
+
     def measure_memory(self):
         """Greatest resident memory of a process that trains."""
-        for work in works.networks("training", self.options.networks, self.options.batches):
+        for work in works.networks("training", self.options.networks, [self.middle_batch]):
             (self.folder / "start.npz").unlink(missing_ok=True)
+            self.fill_caches(work)
             for name in self.names:
                 self.progress(f"memory: {name}, {work.name}")
                 try:
-                    _, worker = self.first_step(name, work, steps=4)
+                    _, worker = self.first_step(name, work, steps=2 * works.BATCHES)
                     with worker:
                         use = worker.ask("memory")
                 except WorkerError as error:

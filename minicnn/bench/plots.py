@@ -13,6 +13,7 @@ from minicnn.bench import contestants
 COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#000000")
 HATCHES = ("", "//", "", "\\\\", "", "..", "xx", "++")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+LABELS = {"pytorch": "PyTorch", "pytorch-cl": "PyTorch, channels_last", "keras": "Keras on TensorFlow", "jax": "JAX"}
 
 
 def write(summary, folder):
@@ -44,7 +45,7 @@ def training(summary, pyplot):
     for place, name in enumerate(names):
         x = np.arange(len(works)) + (place - (len(names) - 1) / 2) * width
         heights = [rates.get((work, name), 0) for work in works]
-        bars = axes.bar(x, heights, width * 0.92, label=name, color=COLORS[place % 8], hatch=HATCHES[place % 8],
+        bars = axes.bar(x, heights, width * 0.92, label=label(name), color=COLORS[place % 8], hatch=HATCHES[place % 8],
                         edgecolor="white", linewidth=0.5)
         axes.bar_label(bars, [f"{height:,.0f}" if height else "" for height in heights], rotation=90, padding=3,
                        fontsize=8)
@@ -53,7 +54,7 @@ def training(summary, pyplot):
     axes.margins(y=0.16)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
-    axes.set_title(f"Training, {summary['options']['threads']} threads, {summary['machine']['processor']}", fontsize=11)
+    axes.set_title(f"Training ({machine(summary)})", loc="left", fontsize=11)
     return figure
 
 
@@ -65,27 +66,39 @@ def roofline(summary, pyplot):
     if not entries or len(limits) < 2:
         return None
     names = list(dict.fromkeys(entry["contestant"] for entry in entries))
-    figure, axes = pyplot.subplots(figsize=(8, 5.2), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8, 5.6), layout="constrained")
     intensities = [entry["flops"] / entry["bytes"] for entry in entries]
-    x = np.geomspace(min(intensities) / 2, max(intensities) * 2, 200)
+    x = np.geomspace(min(intensities) / 1.5, max(intensities) * 1.5, 200)
     axes.plot(x, np.minimum(limits["sgemm"], limits["copy"] * x), color="black", linewidth=1.5)
     axes.annotate(f"NumPy's sgemm: {limits['sgemm']:.0f} GFLOP/s", (x[-1], limits["sgemm"]), xytext=(0, 4),
                   textcoords="offset points", ha="right", fontsize=9)
-    axes.annotate(f"copying memory: {limits['copy']:.1f} GB/s", (x[0], limits["copy"] * x[0]), xytext=(6, 0),
-                  textcoords="offset points", va="center", fontsize=9)
+    axes.annotate(f"copying memory: {limits['copy']:.1f} GB/s", (x[0], limits["copy"] * x[0]), xytext=(0, -6),
+                  textcoords="offset points", va="top", fontsize=9)
     for place, name in enumerate(names):
+        aside = 1.05 ** (place - (len(names) - 1) / 2)  # all contestants of a shape have the same x: side by side
         own = [entry for entry in entries if entry["contestant"] == name]
-        axes.plot([entry["flops"] / entry["bytes"] for entry in own], [entry["rate"] for entry in own],
-                  MARKERS[place % 8], color=COLORS[place % 8], label=name, markersize=6, markeredgecolor="white",
-                  markeredgewidth=0.5, linestyle="none")
+        axes.plot([aside * entry["flops"] / entry["bytes"] for entry in own], [entry["rate"] for entry in own],
+                  MARKERS[place % 8], color=COLORS[place % 8], label=label(name), markersize=6,
+                  markeredgecolor="white", markeredgewidth=0.5, linestyle="none")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("arithmetic intensity: FLOP per byte that must be moved")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("arithmetic intensity: FLOP per byte that must be moved at least")
     axes.set_ylabel("GFLOP/s")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, loc="lower right")
-    axes.set_title(f"Roofline: convolution passes and dense layers, {summary['options']['threads']} threads, "
-                   f"{summary['machine']['processor']}", fontsize=11)
+    axes.legend(ncols=min(4, len(names)), loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    axes.set_title(f"Roofline: convolution passes and dense layers\n({machine(summary)})", loc="left", fontsize=11)
     return figure
+
+
+def label(name):
+    """A contestant's name for the legend."""
+    return LABELS.get(name, f"MiniCNN {name}")
+
+
+def machine(summary):
+    """The machine in words."""
+    return f"{summary['machine']['processor']}, {summary['options']['threads']} threads"

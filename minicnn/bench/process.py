@@ -39,7 +39,7 @@ class Worker:
     cpus : list of int, optional
         The only CPUs that it may run on.
     environment : dict, optional
-        Variables besides those of ``thread_environment``.
+        Variables besides those of ``worker_environment``.
     """
 
     def __init__(self, name, threads, cpus=None, environment=None):
@@ -51,7 +51,7 @@ class Worker:
             command.append(",".join(map(str, cpus)))
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, encoding="utf-8",
-            env={**os.environ, **thread_environment(threads), **(environment or {})})
+            env={**os.environ, **worker_environment(name, threads), **(environment or {})})
         self.answers = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -152,8 +152,8 @@ class Worker:
         self.close()
 
 
-def thread_environment(threads):
-    """Variables that tell every library the number of threads, and keep all of them on the CPU.
+def worker_environment(name, threads):
+    """Variables that tell every library the number of threads, and keep all but the cuda back-end on the CPU.
 
     How threads wait is left as each library has it: see ``Worker``.
     """
@@ -161,5 +161,6 @@ def thread_environment(threads):
              "NUMBA_NUM_THREADS", "MINICNN_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**dict.fromkeys(names, str(threads)), "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "",
-            "JAX_PLATFORMS": "cpu", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    hidden = {} if name == "cuda" else {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    return {**dict.fromkeys(names, str(threads)), **hidden, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow",
+            "TF_CPP_MIN_LOG_LEVEL": "2"}

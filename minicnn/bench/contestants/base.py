@@ -6,7 +6,7 @@ import time
 from statistics import median
 
 #: Steps of training, all on the first batch, whose losses are compared between contestants.
-CHECK_STEPS = 5
+CHECK_STEPS = 3
 
 
 class Unsupported(Exception):

@@ -17,6 +17,8 @@ class Contestant(base.Contestant):
     def __init__(self, threads, backend, dtype="float32"):
         self.backend, self.dtype = backend, dtype
         self.ops = Operations(backends.resolve_backend(backend))
+        wait = getattr(self.ops.backend, "synchronize", None)  # a device computes on after the call has returned
+        self.finish = (lambda last: wait()) if wait else None
 
     def versions(self):
         return {"MiniCNN": __version__, "back-end": self.ops.name, "NumPy": np.__version__}
@@ -42,7 +44,7 @@ class Contestant(base.Contestant):
             return loss
 
         return base.Job(base.cycle(step, zip(x, y)),
-                        lambda: {"losses": [float(step(x[0], y[0])) for _ in range(base.CHECK_STEPS)]})
+                        lambda: {"losses": [float(step(x[0], y[0])) for _ in range(base.CHECK_STEPS)]}, self.finish)
 
     def inference(self, network, weights, x, y):
         model = self.model(network, weights)
@@ -69,7 +71,7 @@ class Contestant(base.Contestant):
             found = call()
             return {name: np.array(self.ops.to_numpy(array))
                     for name, array in zip(names, found if isinstance(found, tuple) else (found,))}
-        return base.Job(call, result)
+        return base.Job(call, result, self.finish)
 
     # The contract gives dx together with dw and db, or dw and db alone. So dx costs what both cost, less the others.
 

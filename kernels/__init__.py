@@ -29,7 +29,12 @@ Promises of every back-end
   gets the gradient; a NaN in the window wins over every number (the first NaN, if there are several).
   Average-pooling: padding is not counted in the mean. A pixel that no window covers gets gradient zero.
 * NaN and infinity go through, relu, max-pooling and softmax included.
-* The same bits for the same input, whatever the number of threads.
+* The same bits for the same input, whatever the number of threads (``im2col`` leaves its products to BLAS and can
+  promise this for an equal number of threads only).
+* Padding is left out of a sum rather than multiplied by zero where the back-end can choose; with infinite weights or
+  gradients the two differ, and no back-end is bound to either.
+* ``clip_by_global_norm`` sums squares in float64 and leaves gradients alone whose norm is not finite; ``argmax`` may be
+  of any integer type; ``cross_entropy`` takes the logarithm of ``max(p, tiny)``, tiny the smallest normal number.
 * Wrong shapes, types or sizes raise ``ValueError`` or ``TypeError`` before any arithmetic, naming the argument, what
   was expected and what was given.
 """

@@ -68,18 +68,21 @@ def load_file(path):
 def describe_error(error, path):
     """``line 12, in conv2d_forward: NameError: name 'np' is not defined (y = np.zeros(...))``, seen from ``path``.
 
-    The line is the innermost one in the file itself, because a line inside NumPy tells its author little.
+    The line is the innermost one in the file itself or a neighbour that it imports, because a line inside NumPy tells
+    its author little.
     """
     kind = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and os.path.abspath(error.filename) == os.path.abspath(path):
         code = f" ({error.text.strip()})" if error.text and error.text.strip() else ""
         return f"line {error.lineno}: {type(error).__name__}: {error.msg}{code}"
+    folder = os.path.dirname(os.path.abspath(path))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if os.path.abspath(frame.filename) == os.path.abspath(path)]
+              if os.path.dirname(os.path.abspath(frame.filename)) == folder]
     if not frames:
         return kind
     frame = frames[-1]
-    where = f"line {frame.lineno}" + ("" if frame.name == "<module>" else f", in {frame.name}")
+    file = "" if os.path.samefile(frame.filename, path) else f"{os.path.basename(frame.filename)}, "
+    where = f"{file}line {frame.lineno}" + ("" if frame.name == "<module>" else f", in {frame.name}")
     return f"{where}: {kind}" + (f" ({frame.line})" if frame.line else "")
 
 

@@ -68,6 +68,7 @@ class Problem:
     kind: str
     text: str
     result: str | None = None
+    shape: tuple | None = None
 
 
 @dataclass
@@ -145,8 +146,8 @@ def _take_results(outcome, operation, function, returned, to_numpy, expected, dt
 
 
 def _take(outcome, name, value, to_numpy, expected, dtype):
-    def problem(kind, text):
-        outcome.problems.append(Problem(kind, text, name))
+    def problem(kind, text, shape=None):
+        outcome.problems.append(Problem(kind, text, name, shape))
 
     if expected is None:
         outcome.results[name] = value if isinstance(value, float) else np.array(to_numpy(value))
@@ -172,7 +173,7 @@ def _take(outcome, name, value, to_numpy, expected, dtype):
         return problem("type", f"{name} has dtype {value.dtype}; expected {_dtype_words(wanted)}")
     if value.shape != np.shape(expected):
         hint = _shape_hint(value.shape, np.shape(expected))
-        return problem("shape", f"{name} has shape {value.shape}; expected {np.shape(expected)}{hint}")
+        return problem("shape", f"{name} has shape {value.shape}; expected {np.shape(expected)}{hint}", value.shape)
     if not scalar and not _same_kind(value.dtype, wanted):
         problem("dtype", f"{name} has dtype {value.dtype}; expected {_dtype_words(wanted)}")
     outcome.results[name] = value

@@ -19,7 +19,7 @@ import kernels
 from kernels import arrays, reference
 from minicnn.gradcheck import numeric, pictures
 from minicnn.gradcheck.calls import call, find_overwriting_line, solve
-from minicnn.gradcheck.causes import Observation, find_cause
+from minicnn.gradcheck.causes import Observation, facts, find_cause, shapes, view
 from minicnn.gradcheck.operations import OPERATION_OF, REQUIRED, arguments_for, parameters_of
 
 #: From harmless to bad; the verdict of a function is the worst of its results'.
@@ -35,7 +35,7 @@ class ResultReport:
 
     name: str
     verdict: str = "good"
-    error: float = 0.0
+    error: float | None = 0.0
     difference_error: float | None = None
     coordinates: int = 0
     kinks: int = 0
@@ -59,6 +59,7 @@ class FunctionReport:
     results: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+    problem_keys: list = field(default_factory=list)
     cases: int = 0
     seconds: float = 0.0
     prints: str = ""
@@ -71,7 +72,12 @@ class FunctionReport:
     @property
     def causes(self):
         """Keys of the causes found."""
-        return [result.cause_key for result in self.results if result.cause_key]
+        return [result.cause_key for result in self.results if result.cause_key] + self.problem_keys
+
+    def add_problem(self, text, *keys):
+        """Note a problem: a line of text, and its causes' keys."""
+        self.problems.append(text)
+        self.problem_keys += keys
 
     def as_dict(self):
         """For JSON."""
@@ -114,8 +120,7 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
     solved = solve(operation.name, seed, dtype)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        outcomes = [call(backend, operation, function, item.available(), item.answers(operation, function), path)
-                    for item in solved]
+        outcomes = [_call(backend, operation, function, item, path, own_forward) for item in solved]
         if any(problem.kind == "not written" for problem in outcomes[0].problems):
             report.verdict = "not written"
             return report
@@ -123,7 +128,7 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         _signature(report, backend, function)
         _structure(report, backend, operation, function, solved, outcomes, path)
         _compare(report, operation, function, solved, outcomes, dtype)
-        _again(report, backend, operation, function, solved, outcomes)
+        _again(report, backend, operation, function, solved, outcomes, own_forward)
         if function == operation.backward or operation.is_loss:
             _differences(report, backend, operation, function, solved, own_forward, time.perf_counter() + budget, seed)
         if function in ("conv2d_backward", "dense_backward") and not any("exit" in line for line in report.problems):
@@ -135,6 +140,17 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         report.verdict = max(report.verdict, result.verdict, key=VERDICTS.index)
     report.seconds = time.perf_counter() - start
     return report
+
+
+def _call(backend, operation, function, item, path=None, own_forward=True):
+    """Call ``function`` with a case's arguments; before a backward function, the module's own forward function.
+
+    (A student's backward may rely on what forward has left behind. That is a mistake, and found by ``_again``; but its
+    numbers are to be judged for themselves.)
+    """
+    if function == operation.backward and own_forward and callable(getattr(backend, operation.forward, None)):
+        call(backend, operation, operation.forward, item.available())
+    return call(backend, operation, function, item.available(), item.answers(operation, function), path)
 
 
 def _signature(report, backend, function):
@@ -149,8 +165,8 @@ def _signature(report, backend, function):
     wanted = parameters_of(function)
     missing = list(wanted)[len(parameters):]
     if missing:
-        report.problems.append(f"takes {len(parameters)} arguments; the contract has {len(wanted)}: "
-                               f"{function}{kernels.CONTRACT[function]}")
+        report.add_problem(f"takes {len(parameters)} arguments; the contract has {len(wanted)}: "
+                           f"{function}{kernels.CONTRACT[function]}", "signature")
         return
     for (name, default), parameter in zip(wanted.items(), parameters, strict=False):
         if default is not REQUIRED and parameter.default is parameter.empty:
@@ -166,33 +182,31 @@ def _structure(report, backend, operation, function, solved, outcomes, path):
             said.setdefault((problem.kind, problem.result), []).append((item, problem))
     for (kind, name), cases in said.items():
         item, problem = cases[0]
-        text = problem.text
+        text, keys = problem.text, [kind]
         if kind == "changes" and path:
             where = find_overwriting_line(backend, operation, function, item.available(), path)
             text += f", at {_code(where)}" if where else ""
-        if kind in ("raises", "exits", "count", "type", "shape"):
-            observations = [Observation(one, None if (kind, name) in {(p.kind, p.result) for p in o.problems}
-                                        else np.zeros(1), np.zeros(1)) for one, o in zip(solved, outcomes, strict=True)]
-            text += _in_cases(cases, len(solved), item, observations, function)
-        report.problems.append(text)
+        if kind == "shape":
+            found = shapes.explain(function, name, [(view(one), other.shape) for one, other in cases])
+            if found:
+                keys.append(found[0])
+                text += f"; {found[1]}"
+        if kind in ("raises", "exits", "count", "type", "shape") and len(cases) < len(solved):
+            failing = {id(one) for one, _ in cases}
+            observations = [Observation(one, None if id(one) in failing else np.zeros(1),
+                                        np.zeros(1)) for one in solved]
+            common = facts.find(function, "it", observations, share=0.75)
+            text += f" [in {len(cases)} of {len(solved)} cases, first: \"{item.case.name}\", {item.case.describe()}]"
+            if common:
+                keys.append(common.key)
+                text += "; " + common.text.replace("it is right", "it works").replace("are wrong", "fail")
+        report.add_problem(text, *keys)
 
 
 def _code(where):
     """``line 12, in f: ValueError: ... (x -= 1)`` shortened to ``line 12: x -= 1``."""
     line = where.partition(",")[0].partition(":")[0]
     return f"{line}: {where[where.rindex('read-only') + 10:].strip('( )')}" if "(" in where else line
-
-
-def _in_cases(cases, total, item, observations, function):
-    """Where a failure happens: everywhere, or what the cases have in common."""
-    if len(cases) == total:
-        return ""
-    from minicnn.gradcheck.causes import facts
-    common = facts.find(function, "it", observations)
-    first = f" [{len(cases)} of {total} cases; first: \"{item.case.name}\", {item.case.describe()}]"
-    if common is None:
-        return first
-    return first + "; " + common.text.replace("it is right", "it works").replace("are wrong", "fail")
 
 
 def _compare(report, operation, function, solved, outcomes, dtype):
@@ -211,7 +225,7 @@ def _compare(report, operation, function, solved, outcomes, dtype):
             errors.append(None if actual is None else numeric.relative_error(actual, expected, floor))
         known = [error.max(initial=0.0) for error in errors if error is not None]
         if not known:
-            result.verdict, result.error = "wrong", float("inf")
+            result.verdict, result.error = "wrong", None
             report.results.append(result)
             continue
         result.error = float(max(known))
@@ -244,33 +258,51 @@ def _number(value):
     return int(value) if np.asarray(value).dtype.kind in "iub" else float(value)
 
 
-def _again(report, backend, operation, function, solved, outcomes):
+def _again(report, backend, operation, function, solved, outcomes, own_forward):
     """Call the function again: the same arguments must give the same result, and the first result must stay."""
     if outcomes[0].failed or operation.in_place:
         return
     item = solved[0]
     held = call(backend, operation, function, item.available())
-    if held.failed or not isinstance(held.returned, (np.ndarray, tuple, list)):
+    if held.failed:
         return
     first = held.returned if isinstance(held.returned, (tuple, list)) else (held.returned,)
-    before = [np.array(value) if isinstance(value, np.ndarray) else None for value in first]
+    first = [value if isinstance(value, np.ndarray) else None for value in first]
+    before = [None if value is None else value.copy() for value in first]
     changed = item.available(dy=-2 * item.dy)
-    floats = [name for name, value in changed.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
-    for name in floats:
-        changed[name] = changed[name] * 0.5
+    for name, value in changed.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            changed[name] = value * 0.5
     call(backend, operation, function, changed)
-    if any(value is not None and not np.array_equal(value, now, equal_nan=True)
+    if any(value is not None and not np.array_equal(value, now, equal_nan=value.dtype.kind == "f")
            for value, now in zip(before, first, strict=True)):
-        report.problems.append("reuses the memory of an earlier result: what the first call returned changed when the "
-                               "function was called again; make a new array in every call")
-    for name, value in held.results.items():
-        if not np.array_equal(value, outcomes[0].results.get(name, value), equal_nan=True):
-            report.problems.append(f"the same arguments give another {name} in another call: something is kept between "
-                                   "calls (an array outside the function, or a default argument, that is added to), or "
-                                   "random numbers are drawn")
+        report.add_problem("reuses the memory of an earlier result: what the first call returned changed when the "
+                           "function "
+                           "was called again; make a new array in every call", "reuses memory")
+    fresh = _call(backend, operation, function, item, None, own_forward)
+    for name, value in outcomes[0].results.items():
+        if not _equal(fresh.results.get(name), value):
+            report.add_problem(f"the same arguments give another {name} in another call: something is kept between "
+                               f"calls "
+                               "(an array outside the function, or a default argument, that is added to), or random "
+                               "numbers are drawn", "keeps something")
             _mark(report, name, "accumulates", "it adds to an array that lives outside the function: start from zeros "
-                                               "in every call")
-            break
+                                               "in "
+                                               "every call")
+            return
+    if function == operation.backward and own_forward and callable(getattr(backend, operation.forward, None)):
+        call(backend, operation, operation.forward, solved[1].available())
+        stale = call(backend, operation, function, item.available(), item.gradients)
+        if any(not _equal(stale.results.get(name), value) for name, value in fresh.results.items()):
+            report.add_problem(f"depends on the last call of {operation.forward}: everything it needs is in its "
+                               f"arguments, "
+                               "and in a network other layers call the same functions in between", "remembers forward")
+
+
+def _equal(first, second):
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second, equal_nan=np.asarray(second).dtype.kind == "f")
 
 
 def _mark(report, name, key, text):
@@ -425,7 +457,7 @@ def _without_input_gradient(report, backend, operation, function, item, path):
         returned = getattr(backend, function)(*[value.copy() if isinstance(value, np.ndarray) else value
                                                 for value in ordered.values()])
     except Exception:
-        report.problems.append("raises when input_gradient=False is given; it should then return None, dw, db")
+        report.add_problem("raises when input_gradient=False is given; it should then return None, dw, db", "raises")
         return
     if isinstance(returned, (tuple, list)) and len(returned) == 3 and returned[0] is not None:
         report.notes.append("with input_gradient=False it still computes dx: None is expected in its place (this "

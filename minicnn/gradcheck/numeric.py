@@ -42,19 +42,18 @@ def verdict(error, dtype="float64", good=None):
     return "suspect" if error < SUSPECT[dtype] else "wrong"
 
 
-def relative_error(actual, expected, floor=None, scale=0.0):
+def relative_error(actual, expected, floor=None, resolution=0.0):
     """``|a - e| / max(|a|, |e|, floor)``, element by element; infinite where only one of them is NaN or infinite.
 
-    ``floor`` is relative to the largest finite element of ``expected`` or ``scale``, whichever is larger. It keeps an
-    element that happens to be nearly zero from being judged by its own rounding error.
+    ``floor`` is relative to the largest finite element of the two. It keeps an element that happens to be nearly zero
+    from being judged by its own rounding error. ``resolution`` (a number or an array) is a lower limit of the divisor.
     """
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     floor = FLOOR["float64"] if floor is None else floor
-    finite = np.abs(expected[np.isfinite(expected)])
-    smallest = floor * max(finite.max(initial=0.0), scale, 1e-12)
+    largest = max(np.abs(values[np.isfinite(values)]).max(initial=1e-12) for values in (actual, expected))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(actual - expected)
-        size = np.maximum(np.maximum(np.abs(actual), np.abs(expected)), smallest)
+        size = np.maximum(np.maximum(np.abs(actual), np.abs(expected)), np.maximum(floor * largest, resolution))
         error = np.where(difference == 0, 0.0, difference / size)
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     broken = ~(np.isfinite(actual) & np.isfinite(expected))
@@ -116,7 +115,8 @@ class Difference:
     indices: np.ndarray
     values: np.ndarray
     kinks: np.ndarray = field(repr=False)
-    resolution: float = 0.0
+    resolutions: np.ndarray = field(repr=False)
+    good: float
 
     @property
     def checked(self):
@@ -131,13 +131,14 @@ class Difference:
     def errors(self, analytic, floor=None):
         """Relative errors of a tensor of analytic gradients at these coordinates; 0 at a kink.
 
-        ``resolution``, the rounding error that the differences themselves have, raises the floor: an element smaller
-        than that is not judged by digits that were never measured.
+        ``resolutions``, the rounding errors that the differences themselves have, limit what can be told: an element so
+        small that they would look like an error is not judged by digits that were never measured.
         """
-        picked = np.asarray(analytic, np.float64).reshape(-1)[self.indices]
+        analytic = np.asarray(analytic, np.float64).reshape(-1)
         floor = FLOOR["float64"] if floor is None else floor
-        scale = max(float(np.abs(np.asarray(analytic)).max(initial=0.0)), self.resolution / floor)
-        return np.where(self.kinks, 0.0, relative_error(picked, self.values, floor, scale))
+        size = np.abs(analytic[np.isfinite(analytic)]).max(initial=0.0)
+        smallest = np.maximum(floor * size, 4 * self.resolutions / self.good)
+        return np.where(self.kinks, 0.0, relative_error(analytic[self.indices], self.values, floor, smallest))
 
 
 def central_difference(evaluate, x, dy, index, step):
@@ -181,18 +182,20 @@ def numeric_gradient(evaluate, x, dy, indices, step=None, analytic=None, good=No
         if deadline is not None and len(measured) >= 2 and time.perf_counter() > deadline:
             break
         measured.append(central_difference(evaluate, x, dy, index, step))
-    values, kinks, resolutions = np.array(measured, float).reshape(-1, 3).T
-    values, kinks = values.copy(), kinks.astype(bool)
-    rounding = 4 * float(resolutions[np.isfinite(resolutions)].max(initial=0.0))
-    found = Difference(np.asarray(indices)[:len(values)], values, kinks, rounding / good)
+    values, kinks, resolutions = np.array(measured, float).reshape(-1, 3).T.copy()
+    found = Difference(np.asarray(indices)[:len(values)], values, kinks.astype(bool), resolutions, good)
     if analytic is not None:
-        for place in np.flatnonzero(found.errors(analytic, FLOOR[dtype]) >= good):
-            values[place] = _best_of_sweep(evaluate, x, dy, indices[place], values[place])
+        claimed = np.asarray(analytic, np.float64).reshape(-1)
+        floor = FLOOR[dtype] * np.abs(claimed[np.isfinite(claimed)]).max(initial=0.0)
+        errors = relative_error(claimed[found.indices], values, FLOOR[dtype], floor)
+        for place in np.flatnonzero((errors >= good) & ~found.kinks):
+            values[place], resolutions[place] = _best_of_sweep(evaluate, x, dy, indices[place], values[place],
+                                                               resolutions[place])
     return found
 
 
-def _best_of_sweep(evaluate, x, dy, index, value):
-    """The value on which neighbouring steps agree best, after Richardson's extrapolation.
+def _best_of_sweep(evaluate, x, dy, index, value, resolution):
+    """The value on which neighbouring steps agree best, after Richardson's extrapolation, and its rounding error.
 
     Two steps h and h/r have errors of about c h^2 and c (h/r)^2; ``(r^2 D(h/r) - D(h)) / (r^2 - 1)`` has neither.
     """
@@ -200,10 +203,11 @@ def _best_of_sweep(evaluate, x, dy, index, value):
     with np.errstate(all="ignore"):
         swept = [central_difference(evaluate, x, dy, index, step) for step in steps]
     square = (steps[0] / steps[1]) ** 2
-    extrapolated = [np.nan if kink_a or kink_b else (square * b - a) / (square - 1)
-                    for (a, kink_a, _), (b, kink_b, _) in itertools.pairwise(swept)]
-    pairs = [(abs(a - b), b) for a, b in itertools.pairwise(extrapolated) if np.isfinite(a - b)]
-    return min(pairs)[1] if pairs else value
+    extrapolated = [(np.nan if kink_a or kink_b else (square * b - a) / (square - 1), rounding)
+                    for (a, kink_a, _), (b, kink_b, rounding) in itertools.pairwise(swept)]
+    pairs = [(abs(a - b), b, rounding) for (a, _), (b, rounding) in itertools.pairwise(extrapolated)
+             if np.isfinite(a - b)]
+    return min(pairs)[1:] if pairs else (value, resolution)
 
 
 def step_sweep(evaluate, x, dy, indices, analytic, steps=None):

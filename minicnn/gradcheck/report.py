@@ -42,8 +42,11 @@ def file_report(report, verbose=False):
         return "\n".join([_wrap(f"{name}: {report.error}", ""), *_prints(report.prints)])
     lines = [_summary_table(report)]
     for function in report.functions:
-        if not function.ok or function.notes or function.prints:
-            lines += ["", *_function(function)]
+        if function.verdict != "not written" and (not function.ok or function.notes or function.prints):
+            lines += ["", function_report(function)]
+    unwritten = [function.function for function in report.functions if function.verdict == "not written"]
+    if unwritten:
+        lines += ["", _wrap(f"Not written yet (NotImplementedError): {', '.join(unwritten)}", "")]
     for stranger in report.strangers:
         lines += ["", _wrap(f"Not graded: {stranger}", "")]
     lines += [*_prints(report.prints), "", _conclusion(report)]
@@ -71,11 +74,9 @@ def seconds(value):
     return f"{value:.2f} s"
 
 
-def _function(function):
+def function_report(function):
+    """What is wrong with one function, as text."""
     lines = [f"{function.function}: {_MARK[function.verdict]}"]
-    if function.verdict == "not written":
-        lines.append("  raises NotImplementedError: write its body, then check again")
-        return lines
     for problem in function.problems:
         lines.append(_wrap(problem, "  * "))
     for result in function.results:
@@ -84,7 +85,7 @@ def _function(function):
     for note in function.notes:
         lines.append(_wrap(f"note: {note}", "  "))
     lines += ["  " + line for line in _prints(function.prints)]
-    return lines
+    return "\n".join(lines)
 
 
 def _result(result):

@@ -92,7 +92,7 @@ def _nothing(module, only, strangers):
         return f"defines none of {', '.join(only)}; it defines {', '.join(defined_functions(module))}"
     hint = f"; {strangers[0]}" if strangers else ""
     return (f"defines none of the contract's functions{hint}. A file to grade defines for example "
-            f"conv2d_forward{kernels.CONTRACT['conv2d_forward']}")
+            f"conv2d_forward{kernels.CONTRACT['conv2d_forward'].replace('NO_PADDING', '((0, 0), (0, 0))')}")
 
 
 if __name__ == "__main__":

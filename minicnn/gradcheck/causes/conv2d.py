@@ -29,22 +29,25 @@ def kernel_gradient(c, windows=None, x=None, dy=None):
 
 
 def channels_exchanged(w):
-    """``w`` with input and output channels exchanged; possible only where there are equally many."""
-    if w.shape[2] != w.shape[3]:
-        raise ValueError
-    return w.swapaxes(2, 3)
+    """The kernel's numbers as they stand when input and output channels are exchanged."""
+    return w.swapaxes(2, 3).reshape(w.shape)
 
 
 def transposed(w):
-    """``w`` with its rows and columns exchanged; possible only for square windows."""
-    if w.shape[0] != w.shape[1]:
-        raise ValueError
-    return w.swapaxes(0, 1)
+    """The kernel's numbers as they stand when rows and columns are exchanged."""
+    return w.swapaxes(0, 1).reshape(w.shape)
 
 
 def overwritten(c, position_first):
     """``dx`` when a later window overwrites an earlier one instead of adding to it."""
     return input_gradient(c, add=False, position_first=position_first)
+
+
+def without_last(c, axis):
+    """``y`` when a loop over one of its axes ends one step too early."""
+    last = np.arange(c.truth.shape[axis]) == c.truth.shape[axis] - 1
+    bias = 0.0 if c.b is None else c.b
+    return np.where(last.reshape([-1 if place == axis else 1 for place in range(4)]), bias, c.truth)
 
 
 def padded_with_edge(c):
@@ -97,6 +100,10 @@ CAUSES = {
         Cause("last kernel row only", "only the last position of the window counts: add up over the window (+=, not =)",
               lambda c: forward(c, columns=right(c).gather(c.x) * _last_position(c))),
         Cause("channels exchanged", _EXCHANGED, lambda c: forward(c, w=channels_exchanged(c.w))),
+        *(Cause("last one left out", f"the last of the {many} is never computed (it holds the bias alone): a loop "
+                                     f"ends one "
+                "step too early", lambda c, axis=axis: without_last(c, axis))
+          for axis, many in enumerate(("images", "rows", "columns", "output channels"))),
         Cause("first image for all", "every image of the batch gets the result of the first one",
               lambda c: np.broadcast_to(c.truth[:1], c.truth.shape)),
     ],

@@ -33,7 +33,7 @@ FACTS = (
     ("one sample weight", "samples of equal weight (sample_weight=None)", lambda c: c.sample_weight is None),
     ("no smoothing", "label_smoothing = 0", lambda c: c.label_smoothing == 0),
     ("moderate numbers", "moderate numbers: with large ones it fails (exp overflows, or log(0))",
-     lambda c: np.abs(getattr(c, "logits", getattr(c, "x", None))).max() < 100),
+     lambda c: np.abs(c.logits if hasattr(c, "logits") else c.x).max() < 100),
     ("two dimensions", "two-dimensional arrays", lambda c: c.x.ndim == 2),
     ("images", "four-dimensional arrays", lambda c: c.x.ndim == 4),
     ("the default slope", "the default negative_slope", lambda c: c.negative_slope == 0.2),
@@ -56,8 +56,8 @@ def _batch(c):
     raise AttributeError
 
 
-def find(_function, result, observations):
-    """The property without which nothing comes out right and with which everything does (or nearly), as a Cause."""
+def find(_function, result, observations, share=0.5):
+    """The property with which every case comes out right, and without which most do not (``share`` at least)."""
     best, best_share = None, 0.0
     right = [seen for seen in observations if seen.right]
     if not right:
@@ -65,15 +65,16 @@ def find(_function, result, observations):
     for key, phrase, test in FACTS:
         try:
             holds = [bool(test(seen.view)) for seen in observations]
-        except AttributeError:
+        except (AttributeError, IndexError):
             continue  # the operation has no such argument
         without = [seen for seen, held in zip(observations, holds, strict=True) if not held]
         with_fact = [seen for seen, held in zip(observations, holds, strict=True) if held]
         if not without or not with_fact or not all(seen.right for seen in with_fact):
             continue
-        share = sum(not seen.right for seen in without) / len(without)
-        if share > best_share + 1e-9:
-            best_share = share
+        failing = sum(not seen.right for seen in without) / len(without)
+        if failing > best_share + 1e-9:
+            best_share = failing
             best = Cause(f"right only for {key}", f"{result} is right only for {phrase}; the other cases are wrong"
-                         if share == 1 else f"{result} is right for {phrase}; of the other cases {share:.0%} are wrong")
-    return best if best_share >= 0.5 else None
+                         if failing == 1 else f"{result} is right for {phrase}; of the other cases {failing:.0%} are "
+                                              f"wrong")
+    return best if best_share >= share else None

@@ -37,7 +37,7 @@ def find(function, result, observations):
             return cause
     return (_named_factor(result, observations) or _constant_factor(result, observations)
             or _shuffled_channels(result, observations) or _precision(result, observations)
-            or _not_a_number(result, observations))
+            or _not_a_number(result, observations) or _one_element(result, observations))
 
 
 def _candidates(function, result, ndim):
@@ -77,6 +77,10 @@ def _candidates(function, result, ndim):
         yield Cause("first one left out", f"the first of the {axes[axis]} of {result} is left out: a loop starts one "
                                           f"step too "
                     "late", _without_first(axis, ndim))
+    for at, which in ((0, "first"), (-1, "last")):
+        yield Cause("one element", f"only the very {which} element of {result} is wrong, it is 0: look at the bounds "
+                                   f"of the "
+                    "loops", _with_zero(at))
     yield Cause("batch mean", f"every image (sample) of {result} is the same: the mean over the batch",
                 lambda c: np.broadcast_to(c.truth.mean(axis=0, keepdims=True), c.truth.shape))
     yield Cause("batch sum", f"every image (sample) of {result} is the same: the sum over the batch",
@@ -124,6 +128,14 @@ def _first(truth):
 def _last(truth, axis):
     index = np.arange(truth.shape[axis]) == truth.shape[axis] - 1
     return index.reshape([-1 if place == axis else 1 for place in range(truth.ndim)])
+
+
+def _with_zero(at):
+    def changed(c):
+        truth = c.truth.copy()
+        truth.reshape(-1)[at] = 0
+        return truth
+    return changed
 
 
 def _without_last(axis, ndim):
@@ -213,4 +225,21 @@ def _not_a_number(result, observations):
         return Cause("not a number", f"{result} contains NaN: look for 0/0, inf - inf, the logarithm or root of a "
                                      f"negative "
                      "number, or an array from np.empty that is not filled")
+    return None
+
+
+def _one_element(result, observations):
+    places = set()
+    for seen in observations:
+        if seen.actual is None or seen.expected.size < 2:
+            continue
+        wrong = np.flatnonzero(relative_error(seen.actual, seen.expected) >= 1e-6)
+        if len(wrong) == 1:
+            places.add("first" if wrong[0] == 0 else "last" if wrong[0] == seen.expected.size - 1 else "same")
+        else:
+            places.add("several" if len(wrong) else "none")
+    if places in ({"first"}, {"last"}):
+        return Cause("one element", f"only the very {places.pop()} element of {result} is wrong, in every case: look "
+                                    f"at the "
+                     "bounds of the loops, or for a line that treats one element apart")
     return None

@@ -105,7 +105,7 @@ CAUSES = {
               lambda c: forward(c, mean=c.x.mean(), variance=c.x.var())),
         Cause("statistics per image", f"mean and variance are taken for each image: {_PER_CHANNEL}",
               lambda c: forward(c, mean=c.x.mean(axis=axes(c)[1:], keepdims=True),
-                                variance=c.x.var(axis=axes(c)[1:], keepdims=True))),
+                                variance=c.x.var(axis=axes(c)[1:], keepdims=True)) if c.x.ndim > 2 else c.truth),
         Cause("mean of squares", "the mean of x**2 stands where the variance belongs: subtract mean**2",
               lambda c: forward(c, variance=c.variance + c.mean**2)),
     ],

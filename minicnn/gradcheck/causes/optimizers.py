@@ -46,9 +46,17 @@ def unchanged(name, text=None):
                  lambda c: getattr(c, name))
 
 
+_ONLY_DECAYED = Cause("not in place", "only the weight decay reaches parameters: the step itself works on another "
+                                      "array, "
+                      "because parameters = ... makes a new one; write parameters += ...",
+                      lambda c: c.parameters * (1 - c.learning_rate * c.weight_decay))
+
 CAUSES = {
     ("sgd_step", "parameters"): [
         unchanged("parameters"),
+        _ONLY_DECAYED,
+        Cause("not in place", f"{_ONLY_DECAYED.text} (with nesterov it is right)",
+              lambda c: c.truth if c.nesterov else _ONLY_DECAYED.predict(c)),
         Cause("wrong sign", "the step goes uphill: subtract learning_rate * gradients",
               lambda c: sgd(c, c.momentum * c.velocity + c.learning_rate * c.gradients,
                             look_ahead=False) if not c.nesterov else None),
@@ -89,6 +97,7 @@ CAUSES = {
     ],
     ("adam_step", "parameters"): [
         unchanged("parameters"),
+        _ONLY_DECAYED,
         Cause("no bias correction", "the bias correction is missing: divide m by 1 - beta_1**step and v by "
               "1 - beta_2**step", lambda c: adam(c, correct=(False, False))),
         Cause("half a bias correction", "only the second moment is corrected: divide m by 1 - beta_1**step as well",
@@ -97,6 +106,12 @@ CAUSES = {
               lambda c: adam(c, correct=(True, False))),
         Cause("step not counted", "the bias correction is always that of the first step: use beta**step",
               lambda c: adam(c, step=1)),
+        Cause("step not counted", "the first moment's bias correction is always that of the first step: use "
+                                  "beta_1**step",
+              lambda c: adam(c, m=first_moment(c) * (1 - c.beta_1**c.step) / (1 - c.beta_1))),
+        Cause("step not counted", "the second moment's bias correction is always that of the first step: use "
+                                  "beta_2**step",
+              lambda c: adam(c, v=second_moment(c) * (1 - c.beta_2**c.step) / (1 - c.beta_2))),
         Cause("step counted from zero", "the bias correction is one step ahead: step counts from 1 already",
               lambda c: adam(c, step=c.step + 1)),
         Cause("step counted from zero", "the bias correction is one step behind: step counts from 1 already",

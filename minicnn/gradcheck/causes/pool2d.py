@@ -38,28 +38,18 @@ def every_tie(c, shared):
     return send(c, ties / ties.sum(axis=-1, keepdims=True) if shared else ties)
 
 
-def exchanged_position(c):
-    """The position read by columns instead of by rows: m + n * PH."""
-    n, m = np.divmod(c.argmax, c.kh)
-    if np.any(m >= c.kh) or np.any(n >= c.kw):
-        raise ValueError
-    return m * c.kw + n
+def route_to(c, m, n):
+    """``dx`` when dy goes to row m and column n of its window, inside or not, as NumPy's indexing does it."""
+    dx = np.zeros(c.x.shape)
+    image, i, j, channel = np.indices(c.dy.shape)
+    np.add.at(dx, (image, i * c.sh - c.top + m, j * c.sw - c.left + n, channel), c.dy)
+    return dx
 
 
-def row_and_column_exchanged(c):
-    """``n, m = divmod(argmax, PW)``: row and column of the position taken for each other."""
-    n, m = np.divmod(c.argmax, c.kw)
-    if np.any(m >= c.kh) or np.any(n >= c.kw):
-        raise ValueError
-    return m * c.kw + n
-
-
-def divided_by_height(c):
-    """``divmod(argmax, PH)`` instead of ``divmod(argmax, PW)``."""
-    m, n = np.divmod(c.argmax, c.kh)
-    if np.any(m >= c.kh) or np.any(n >= c.kw):
-        raise ValueError
-    return m * c.kw + n
+def columns_first(c):
+    """``argmax`` when the window is searched and counted column by column."""
+    values = flat(c).reshape(*c.argmax.shape, c.kh, c.kw).swapaxes(-1, -2)
+    return values.reshape(*c.argmax.shape, -1).argmax(axis=-1)
 
 
 def image_index(c, per_image):
@@ -120,6 +110,8 @@ CAUSES = {
               "m * PW + n", lambda c: image_index(c, False)),
         Cause("columns first", "the position is counted column by column: it is m * PW + n, row by row",
               lambda c: c.argmax % c.kw * c.kh + c.argmax // c.kw),
+        Cause("columns first", "the window is searched column by column: search row by row, and count m * PW + n",
+              columns_first),
         Cause("height for width", "the position is m * PH + n: it must be m * PW + n, with the window's width",
               lambda c: c.argmax // c.kw * c.kh + c.argmax % c.kw),
         Cause("padding skipped", "the position is counted among the pixels inside the image only: padding counts as "
@@ -149,11 +141,12 @@ CAUSES = {
         Cause("first position", "argmax is not used: the gradient always goes to the window's first pixel",
               lambda c: route(c, np.zeros_like(c.argmax))),
         Cause("wrong position in the window", "row and column of argmax are exchanged: m, n = divmod(argmax, PW)",
-              lambda c: route(c, row_and_column_exchanged(c))),
+              lambda c: route_to(c, c.argmax % c.kw, c.argmax // c.kw)),
         Cause("wrong position in the window", "argmax is divided by the window's height: m, n = divmod(argmax, PW), "
-              "with its width", lambda c: route(c, divided_by_height(c))),
+                                              "with "
+              "its width", lambda c: route_to(c, c.argmax // c.kh, c.argmax % c.kh)),
         Cause("wrong position in the window", "argmax is read column by column: m, n = divmod(argmax, PW)",
-              lambda c: route(c, exchanged_position(c))),
+              lambda c: route_to(c, c.argmax % c.kh, c.argmax // c.kh)),
     ],
     ("avg_pool2d_forward", "y"): [
         Cause("padding counted", f"the padding is counted in the mean: {_COUNT}",

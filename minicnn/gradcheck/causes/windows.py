@@ -58,38 +58,54 @@ def right(c):
     return Windows(c, np.arange(c.oh) * c.sh - c.top, np.arange(c.ow) * c.sw - c.left)
 
 
-#: Wrong places: key, what the author seems to do, and the windows that result.
-MISPLACED = (
-    ("stride ignored", "the stride is not used: the window of output (i, j) must start at row i*SH - top and column "
-     "j*SW - left, not at i - top, j - left",
-     lambda c: Windows(c, np.arange(c.oh) - c.top, np.arange(c.ow) - c.left)),
+def _starts(c, rows, columns):
+    """Windows with these starts; a coordinate that is None starts where it should."""
+    return Windows(c, np.arange(c.oh) * c.sh - c.top if rows is None else rows,
+                   np.arange(c.ow) * c.sw - c.left if columns is None else columns)
+
+
+#: Wrong places: key, what the author seems to do, and where rows and columns then start.
+_WRONG_STARTS = (
+    ("stride ignored", "the stride is not used: the window of output (i, j) starts at row i*SH - top and column "
+     "j*SW - left", lambda c: np.arange(c.oh) - c.top, lambda c: np.arange(c.ow) - c.left),
+    ("padding not subtracted", "off by the padding: row r of the image is row r + top of the padded image, and column "
+                               "s "
+     "is column s + left, so top and left must be taken into account when going from one to the other",
+     lambda c: np.arange(c.oh) * c.sh, lambda c: np.arange(c.ow) * c.sw),
+    ("window as stride", "the windows move by their own size instead of by the stride",
+     lambda c: np.arange(c.oh) * c.kh - c.top, lambda c: np.arange(c.ow) * c.kw - c.left),
     ("strides exchanged", "the two strides are exchanged: stride is (vertical, horizontal), so rows advance by "
-     "stride[0] and columns by stride[1]",
-     lambda c: Windows(c, np.arange(c.oh) * c.sw - c.top, np.arange(c.ow) * c.sh - c.left)),
-    ("one stride for both", "the vertical stride is used for the columns too: columns advance by stride[1]",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.top, np.arange(c.ow) * c.sh - c.left)),
-    ("one stride for both", "the horizontal stride is used for the rows too: rows advance by stride[0]",
-     lambda c: Windows(c, np.arange(c.oh) * c.sw - c.top, np.arange(c.ow) * c.sw - c.left)),
-    ("window as stride", "the windows are moved by their own size instead of by the stride",
-     lambda c: Windows(c, np.arange(c.oh) * c.kh - c.top, np.arange(c.ow) * c.kw - c.left)),
-    ("padding not subtracted", "off by the padding: row r of the image is row r + top of the padded image (and column "
-     "s is column s + left), so top and left must be taken into account when going from one to the other",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh, np.arange(c.ow) * c.sw)),
+                          "stride[0] "
+     "and columns by stride[1]", lambda c: np.arange(c.oh) * c.sw - c.top, lambda c: np.arange(c.ow) * c.sh - c.left),
     ("bottom for top", "the padding is on the wrong side: the image starts after the top rows and left columns of "
      "padding, not after the bottom and right ones",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.bottom, np.arange(c.ow) * c.sw - c.right)),
+     lambda c: np.arange(c.oh) * c.sh - c.bottom, lambda c: np.arange(c.ow) * c.sw - c.right),
     ("paddings exchanged", "vertical and horizontal padding are exchanged: padding is ((top, bottom), (left, right))",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.left, np.arange(c.ow) * c.sw - c.top)),
-    ("one padding for both", "the vertical padding is used for the columns too",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.top, np.arange(c.ow) * c.sw - c.top)),
-    ("one padding for both", "the horizontal padding is used for the rows too",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.left, np.arange(c.ow) * c.sw - c.left)),
-    ("rows only", "the padding of the rows (top) is forgotten, that of the columns is right",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh, np.arange(c.ow) * c.sw - c.left)),
-    ("columns only", "the padding of the columns (left) is forgotten, that of the rows is right",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.top, np.arange(c.ow) * c.sw)),
-    ("off by one", "off by one: every window starts one row and one column too late",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.top + 1, np.arange(c.ow) * c.sw - c.left + 1)),
-    ("off by one", "off by one: every window starts one row and one column too early",
-     lambda c: Windows(c, np.arange(c.oh) * c.sh - c.top - 1, np.arange(c.ow) * c.sw - c.left - 1)),
+     lambda c: np.arange(c.oh) * c.sh - c.left, lambda c: np.arange(c.ow) * c.sw - c.top),
+    ("off by one", "off by one: every window starts one pixel too late",
+     lambda c: np.arange(c.oh) * c.sh - c.top + 1, lambda c: np.arange(c.ow) * c.sw - c.left + 1),
+    ("off by one", "off by one: every window starts one pixel too early",
+     lambda c: np.arange(c.oh) * c.sh - c.top - 1, lambda c: np.arange(c.ow) * c.sw - c.left - 1),
 )
+
+#: What each of these means when it happens in one direction only.
+_ONE_DIRECTION = {
+    "strides exchanged": ("one stride for both", "the {other} stride is used for the {these} too: rows advance by "
+                          "stride[0], columns by stride[1]"),
+    "paddings exchanged": ("one padding for both", "the {other} padding is used for the {these} too"),
+}
+
+
+def _misplaced():
+    for key, text, rows, columns in _WRONG_STARTS:
+        yield key, text, lambda c, rows=rows, columns=columns: _starts(c, rows(c), columns(c))
+    for key, text, rows, columns in _WRONG_STARTS:
+        for these, other in (("rows", "horizontal"), ("columns", "vertical")):
+            name, sentence = _ONE_DIRECTION.get(key, (f"{key} ({these})", f"{text} (the {these} only)"))
+            yield (name, sentence.format(these=these, other=other), lambda c, rows=rows if these == "rows" else None,
+                   columns=columns if these == "columns" else None: _starts(c, rows and rows(c),
+                                                                            columns and columns(c)))
+
+
+#: ``(key, text, windows)`` for windows in the wrong place in both directions, in the rows only, in the columns only.
+MISPLACED = tuple(_misplaced())

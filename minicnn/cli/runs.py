@@ -189,7 +189,7 @@ def print_confusion(confusion, class_names):
 
 def report(model, data, backup, out, seconds):
     """Print accuracy and confusion, and write the run's files."""
-    from minicnn import metrics, plots
+    from minicnn import metrics
 
     predicted = probabilities(model, data.x_test)
     train_accuracy = metrics.accuracy(data.y_train, model.predict(data.x_train).argmax(axis=1))
@@ -200,9 +200,17 @@ def report(model, data, backup, out, seconds):
     print_confusion(confusion, data.class_names)
 
     model.save(out / "model.npz", progress={"facts": backup.facts})
+    pictures = draw(model, data, backup.history, predicted, confusion, out)
+    print(f"\nwritten to {out}: model.npz, history.csv, {', '.join(pictures)}")
+
+
+def draw(model, data, history, predicted, confusion, out):
+    """Write the run's pictures; returns their names."""
+    from minicnn import metrics, plots
+
     worst = metrics.worst_mistakes(predicted, data.y_test, 18)
     pictures = {
-        "learning_curves.png": plots.learning_curves(backup.history),
+        "learning_curves.png": plots.learning_curves(history),
         "confusion_matrix.png": plots.confusion_matrix(confusion, data.class_names),
         "worst_mistakes.png": plots.mistakes(data.x_test[worst], data.y_test[worst], predicted[worst],
                                              data.class_names),
@@ -212,4 +220,4 @@ def report(model, data, backup, out, seconds):
         pictures["filters.png"] = plots.filters(model.ops.to_numpy(kernels[0]))
     for name, figure in pictures.items():
         plots.save(figure, out / name)
-    print(f"\nwritten to {out}: model.npz, history.csv, {', '.join(pictures)}")
+    return list(pictures)

@@ -36,7 +36,7 @@ def add_arguments(parser):
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64",
                         help="type of the numbers; float32 has wider tolerances (back-ends only)")
     parser.add_argument("--time-limit", type=positive_number, default=None, metavar="SECONDS",
-                        help="for each function of a file (default 5)")
+                        help="for one call of a function of a file (default 5)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--plot", metavar="PICTURE", help="write the V-curve of error against step size, and a map of "
                                                           "the "
@@ -63,7 +63,7 @@ def _grade_file(arguments):
         raise FileNotFoundError(f"{arguments.file}: there is no such file")
     only = functions_named(arguments.only) if arguments.only else None
     limit = homework.TIME_LIMIT if arguments.time_limit is None else arguments.time_limit
-    report = homework.grade_file(arguments.file, arguments.seed, only, limit)
+    report = homework.grade_file(arguments.file, arguments.seed, only, limit, sweep=bool(arguments.plot))
     if arguments.json:
         from dataclasses import asdict
         print(json.dumps({**asdict(report), "ok": report.ok}, indent=1))
@@ -71,7 +71,7 @@ def _grade_file(arguments):
         print(file_report(report))
     if arguments.plot and report.error is None:
         from minicnn.gradcheck.plots import plot_file
-        plot_file(report, arguments.plot, arguments.seed)
+        plot_file(report, arguments.plot)
         if not arguments.json:
             print(f"{arguments.plot}: the V-curve and the map of the errors")
     return 0 if report.ok else 1

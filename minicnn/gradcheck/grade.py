@@ -48,6 +48,8 @@ class ResultReport:
     picture: list = field(default_factory=list)
     cause_key: str | None = None
     cause: str | None = None
+    map: list | None = field(default=None, repr=False)
+    sweep: list | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -89,7 +91,7 @@ class FunctionReport:
         return cls(**{**values, "results": [ResultReport(**result) for result in values["results"]]})
 
 
-def grade_function(backend, function, seed=0, path=None, own_forward=True, budget=1.5, dtype="float64"):
+def grade_function(backend, function, seed=0, path=None, own_forward=True, budget=1.5, sweep=False):
     """Grade one function of the contract.
 
     Parameters
@@ -106,6 +108,8 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         Whether the module's own forward function may be called.
     budget : float
         Seconds after which no further coordinate is checked by finite differences.
+    sweep : bool
+        Whether to measure the error against the step as well, for a plot.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         report.verdict = "missing"
         return report
     operation = OPERATION_OF[function]
-    solved = solve(operation.name, seed, dtype)
+    solved = solve(operation.name, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         outcomes = [_call(backend, operation, function, item, path, own_forward) for item in solved]
@@ -127,10 +131,13 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         report.cases = len(outcomes)
         _signature(report, backend, function)
         _structure(report, backend, operation, function, solved, outcomes, path)
-        _compare(report, operation, function, solved, outcomes, dtype)
+        _compare(report, operation, function, solved, outcomes)
         _again(report, backend, operation, function, solved, outcomes, own_forward)
         if function == operation.backward or operation.is_loss:
-            _differences(report, backend, operation, function, solved, own_forward, time.perf_counter() + budget, seed)
+            tried = _differences(report, backend, operation, function, solved, own_forward,
+                                 time.perf_counter() + budget, seed)
+            if sweep:
+                _sweep(report, operation, solved, tried)
         if function in ("conv2d_backward", "dense_backward") and not any("exit" in line for line in report.problems):
             _without_input_gradient(report, backend, operation, function, solved[0], path)
     _warnings(report, caught, path)
@@ -209,7 +216,7 @@ def _code(where):
     return f"{line}: {where[where.rindex('read-only') + 10:].strip('( )')}" if "(" in where else line
 
 
-def _compare(report, operation, function, solved, outcomes, dtype):
+def _compare(report, operation, function, solved, outcomes):
     """Numbers against the reference's, result by result."""
     names = list(operation.results_of(function)) + [name for name in operation.in_place
                                                     if function == operation.forward]
@@ -221,7 +228,7 @@ def _compare(report, operation, function, solved, outcomes, dtype):
             actual = outcome.results.get(name)
             seen = Observation(item, None if actual is None else np.asarray(actual), expected)
             observations.append(seen)
-            floor = numeric.FLOOR[dtype] if expected.dtype.kind == "f" else 1.0
+            floor = numeric.FLOOR["float64"] if expected.dtype.kind == "f" else 1.0
             errors.append(None if actual is None else numeric.relative_error(actual, expected, floor))
         known = [error.max(initial=0.0) for error in errors if error is not None]
         if not known:
@@ -229,17 +236,17 @@ def _compare(report, operation, function, solved, outcomes, dtype):
             report.results.append(result)
             continue
         result.error = float(max(known))
-        result.verdict = numeric.verdict(result.error, dtype, numeric.GOOD_EXACT)
+        result.verdict = numeric.verdict(result.error, good=numeric.GOOD_EXACT)
         if any(error is None for error in errors) and result.verdict == "good":
             result.verdict = "wrong"  # it fails in some cases; the problems say in which
         elif result.verdict != "good":
-            _explain(result, function, observations, errors, dtype)
+            _explain(result, function, observations, errors)
         report.results.append(result)
 
 
-def _explain(result, function, observations, errors, dtype):
+def _explain(result, function, observations, errors):
     """The first case that is wrong, its worst element, where the errors lie, and the likely cause."""
-    limit = numeric.GOOD_EXACT[dtype]
+    limit = numeric.GOOD_EXACT["float64"]
     for seen, error in zip(observations, errors, strict=True):
         if error is not None and error.max(initial=0.0) >= limit:
             index = np.unravel_index(int(np.argmax(error)), error.shape) if error.ndim else ()
@@ -248,8 +255,9 @@ def _explain(result, function, observations, errors, dtype):
             result.actual, result.expected = _number(seen.actual[index]), _number(seen.expected[index])
             result.where = pictures.describe(result.name, error >= limit)
             result.picture = pictures.picture(result.name, error >= limit)
+            result.map = pictures.error_map(result.name, np.nan_to_num(error, posinf=10.0))
             break
-    cause = find_cause(function, result.name, observations) if dtype == "float64" else None
+    cause = find_cause(function, result.name, observations)
     if cause:
         result.cause_key, result.cause = cause.key, cause.text
 
@@ -342,12 +350,28 @@ def _differences(report, backend, operation, function, solved, own_forward, dead
             break
     for result in report.results:
         if result.name in tried:
-            _judge(report, result, operation, function, tried[result.name], own is reference, own_right, solved)
+            _judge(report, result, operation, tried[result.name], own_right, solved)
+    return own, tried
 
 
 def report_good(report, names):
     """Whether all these results agree with the reference."""
     return all(result.verdict == "good" for result in report.results if result.name in names)
+
+
+def _sweep(report, operation, solved, differences):
+    """Error against step size, at a dozen coordinates of the first case tried."""
+    own, tried = differences
+    for result in report.results:
+        if result.name not in tried:
+            continue
+        place, analytic, found, _ = tried[result.name][0]
+        argument = operation.inputs[operation.gradients.index(result.name)]
+        arguments = solved[place].case.arguments
+        with np.errstate(all="ignore"):
+            steps, errors = numeric.step_sweep(evaluator(own, operation, arguments, argument), arguments[argument],
+                                               solved[place].dy, found.indices[:12], analytic)
+        result.sweep = [steps.tolist(), errors.tolist()]
 
 
 def _forward_is_right(own, operation, solved):
@@ -395,7 +419,7 @@ def evaluator(backend, operation, arguments, argument):
     return evaluate
 
 
-def _judge(report, result, operation, function, tried, of_reference, own_right, solved):
+def _judge(report, result, operation, tried, own_right, solved):
     """Put the two answers together: agreement with the reference, and with the differences of the own forward."""
     result.coordinates = sum(found.checked for _, _, found, _ in tried)
     result.kinks = sum(found.skipped for _, _, found, _ in tried)
@@ -418,10 +442,10 @@ def _judge(report, result, operation, function, tried, of_reference, own_right, 
             f"{'loss value' if operation.is_loss else 'forward function'} first, then this one with it"
             + (f" ({result.cause})" if result.cause else ""))
     if not agrees:
-        _measured(result, tried, solved, of_reference)
+        _measured(result, tried, solved)
 
 
-def _measured(result, tried, solved, of_reference):
+def _measured(result, tried, solved):
     """The finite difference at the coordinate shown, if it was among those measured."""
     for place, _, found, _ in tried:
         item = solved[place]

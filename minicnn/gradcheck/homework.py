@@ -18,11 +18,15 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import minicnn
 from minicnn.gradcheck.grade import FunctionReport
 
-#: Seconds that one function may take, and that loading the file may take.
+#: Seconds that one call of a function may take, that loading the file may take, and that Python may take to start; and
+#: how many times the first of these all calls of a function together may take.
 TIME_LIMIT = 5.0
 LOAD_LIMIT = 20.0
+START_LIMIT = 60.0
+PATIENCE = 6
 
 
 @dataclass
@@ -42,7 +46,7 @@ class FileReport:
         return self.error is None and bool(self.functions) and all(report.ok for report in self.functions)
 
 
-def grade_file(path, seed=0, only=None, time_limit=TIME_LIMIT, progress=None):
+def grade_file(path, seed=0, only=None, time_limit=TIME_LIMIT, progress=None, sweep=False):
     """Grade every function of the contract that a file defines.
 
     Parameters
@@ -54,9 +58,11 @@ def grade_file(path, seed=0, only=None, time_limit=TIME_LIMIT, progress=None):
     only : list of str, optional
         Grade these functions only.
     time_limit : float
-        Seconds for each function.
+        Seconds for one call of a function; its whole grading may take ``PATIENCE`` times that.
     progress : callable, optional
         Called with the name of each function before it is graded.
+    sweep : bool
+        Whether to measure the error against the step as well, for a plot.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def grade_file(path, seed=0, only=None, time_limit=TIME_LIMIT, progress=None):
         return report
     done, broken, waiting = {}, [], None
     while waiting is None or waiting:
-        with _Child(report.path, seed, waiting if waiting is not None else only, broken, time_limit) as child:
+        with _Child(report.path, seed, waiting if waiting is not None else only, broken, time_limit, sweep) as child:
             waiting = child.collect(report, done, broken, waiting, progress)
         if report.error:
             break
@@ -81,14 +87,16 @@ def grade_file(path, seed=0, only=None, time_limit=TIME_LIMIT, progress=None):
 class _Child:
     """One worker process and the thread that reads its lines."""
 
-    def __init__(self, path, seed, only, broken, time_limit):
+    def __init__(self, path, seed, only, broken, time_limit, sweep):
         self.time_limit = time_limit
         self.traces = tempfile.TemporaryFile(mode="w+b")  # noqa: SIM115 (closed in __exit__)
         request = {"path": os.path.abspath(path), "seed": seed, "only": only, "broken": broken,
-                   "time_limit": time_limit}
+                   "time_limit": time_limit, "load_limit": LOAD_LIMIT, "sweep": sweep}
+        here = os.path.dirname(os.path.dirname(os.path.abspath(minicnn.__file__)))
+        paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen([sys.executable, "-m", "minicnn.gradcheck.worker", json.dumps(request)],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.traces,
-                                        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+                                        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
         self.lines = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -110,15 +118,13 @@ class _Child:
 
     def collect(self, report, done, broken, waiting, progress):
         """Read reports until the child is done or must be given up; return the names that are still to be graded."""
-        current, limit = None, LOAD_LIMIT
+        current, limit, end = None, START_LIMIT, float("inf")
         while True:
             try:
-                line = self.lines.get(timeout=limit)
-            except queue.Empty:
-                line = None
-                died = None
-            else:
+                line = self.lines.get(timeout=max(0.0, min(limit, end - time.monotonic())))
                 died = line is None
+            except queue.Empty:
+                line, died = None, False
             if line is None:
                 return self._give_up(report, done, broken, waiting, current, died)
             message = json.loads(line)
@@ -129,15 +135,18 @@ class _Child:
                 waiting = message["functions"]
                 report.prints = report.prints or message["prints"]
                 report.strangers = message["strangers"]
+            elif "loading" in message:
+                limit = LOAD_LIMIT
             elif "start" in message:
                 current, limit = message["start"], self.time_limit
+                end = time.monotonic() + PATIENCE * self.time_limit
                 if progress:
                     progress(current)
             elif "report" in message:
                 graded = FunctionReport.from_dict(message["report"])
                 done[graded.function] = graded
                 waiting = [name for name in waiting if name != graded.function]
-                current, limit = None, LOAD_LIMIT
+                current, limit, end = None, LOAD_LIMIT, float("inf")
             elif "end" in message:
                 return []
 
@@ -155,7 +164,7 @@ class _Child:
             text = f"ends the whole Python process ({how}){where}"
         else:
             verdict = "time limit"
-            text = f"did not end within {self.time_limit:g} s: an endless loop, or loops that are much too slow{where}"
+            text = f"a call did not end within {self.time_limit:g} s: an endless loop, or much too slow{where}"
         done[current] = FunctionReport(current, verdict, problems=[text], seconds=self.time_limit if not died else 0.0)
         broken.append(current)
         return [name for name in waiting if name != current]

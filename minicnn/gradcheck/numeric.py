@@ -213,11 +213,12 @@ def _best_of_sweep(evaluate, x, dy, index, value, resolution):
 def step_sweep(evaluate, x, dy, indices, analytic, steps=None):
     """Median relative error over ``indices`` for every step: the V-shaped curve. Returns ``(steps, errors)``."""
     steps = SWEEP[x.dtype.name] if steps is None else steps
+    claimed = np.asarray(analytic, np.float64).reshape(-1)[indices]
     errors = []
     for step in steps:
         found = numeric_gradient(evaluate, x, dy, indices, step)
-        errors.append(float(np.median(found.errors(analytic, FLOOR[x.dtype.name])[~found.kinks]))
-                      if found.checked else float("nan"))
+        error = relative_error(claimed, found.values, FLOOR[x.dtype.name])[~found.kinks]
+        errors.append(float(np.median(error)) if len(error) else float("nan"))
     return np.array(steps), np.array(errors)
 
 

@@ -70,6 +70,15 @@ def _is_border(wrong):
     return not wrong[:, 1:-1, 1:-1].any() and wrong.any()
 
 
+def error_map(result, error):
+    """Errors as rows of numbers, the largest over all images and channels: what ``plots`` draws."""
+    if error.size == 1:
+        return None
+    if error.ndim == 4:
+        return error.max(axis=(2, 3) if axis_names(result, 4) is _KERNEL_AXES else (0, 3)).tolist()
+    return error.reshape(-1, error.shape[-1]).tolist()
+
+
 def picture(result, wrong):
     """Lines of text: ``#`` where an element is wrong (for any image and channel), ``.`` where all are right."""
     if wrong.ndim == 0 or wrong.size == 1:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import io
 import json
 import os
 import sys
+import time
 
 import kernels
 from minicnn.backends import defined_functions, load_file, near_misses
@@ -52,7 +54,8 @@ def main(request):
 
     prints = _Prints()
     with contextlib.redirect_stdout(prints), contextlib.redirect_stderr(prints):
-        with _watched(traces, 18.0):
+        send(loading=True)
+        with _Watch(traces, request["load_limit"], None):
             try:
                 module = load_file(request["path"])
             except ValueError as error:
@@ -64,27 +67,46 @@ def main(request):
             send(error=_nothing(module, request["only"], strangers))
             return
         send(functions=names, prints=prints.take(), strangers=strangers)
+        watch = _Watch(traces, request["time_limit"], lambda: send(alive=True))
+        for name in names:
+            setattr(module, name, watch.over(getattr(module, name)))
         for name in names:
             operation = OPERATION_OF[name]
             solve(operation.name, request["seed"])  # the reference's answers do not count towards the time limit
-            own_forward = operation.forward not in request["broken"]
             send(start=name)
-            with _watched(traces, request["time_limit"] * 0.9):
-                report = grade_function(module, name, request["seed"], request["path"], own_forward,
-                                        budget=0.3 * request["time_limit"])
+            with watch:
+                report = grade_function(module, name, request["seed"], request["path"],
+                                        operation.forward not in request["broken"],
+                                        budget=0.3 * request["time_limit"], sweep=request["sweep"])
             report.prints = prints.take()
             send(report=report.as_dict())
         send(end=True)
 
 
-@contextlib.contextmanager
-def _watched(traces, seconds):
-    """Write the stack to ``traces`` shortly before the parent's patience ends."""
-    faulthandler.dump_traceback_later(seconds, file=traces)
-    try:
-        yield
-    finally:
+class _Watch:
+    """Tells the parent that calls return, and writes the stack shortly before its patience with one call ends."""
+
+    def __init__(self, traces, limit, alive):
+        self.traces, self.limit, self.alive = traces, limit, alive
+        self.last = 0.0
+
+    def __enter__(self):
+        self.last = time.monotonic()
+        faulthandler.dump_traceback_later(0.9 * self.limit, file=self.traces)
+
+    def __exit__(self, *_):
         faulthandler.cancel_dump_traceback_later()
+
+    def over(self, function):
+        """The function, with a sign of life after a call (at most a few a second)."""
+        @functools.wraps(function)
+        def watched(*arguments, **options):
+            result = function(*arguments, **options)
+            if time.monotonic() - self.last > 0.1 * self.limit:
+                self.alive()
+                self.__enter__()
+            return result
+        return watched
 
 
 def _nothing(module, only, strangers):

@@ -128,6 +128,17 @@ def test_command_line_fails_for_a_broken_back_end(tmp_path, capsys):
     assert "WRONG" in capsys.readouterr().out
 
 
+def test_plot_of_back_ends_and_of_a_file(tmp_path, capsys):
+    picture = tmp_path / "curves.png"
+    assert main(["gradcheck", "--backend", "im2col", "--only", "tanh", "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    file = tmp_path / "mine.py"
+    file.write_text("def tanh_backward(dy, y):\n    return dy * (1 - y)\n")
+    assert main(["gradcheck", str(file), "--plot", str(tmp_path / "file.png")]) == 1
+    assert (tmp_path / "file.png").stat().st_size > 5000
+    assert "the V-curve and the map of the errors" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["--only", "conv3d"], "unknown name 'conv3d'"), (["--backend", "gpu"], "unknown name 'gpu'"),
     (["nothing.py"], "there is no such file")])

@@ -7,6 +7,7 @@ an array is made only when its header, the archive's directory and the limit agr
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import math
 import struct
@@ -22,7 +23,8 @@ DEFLATE_RATIO = 1032
 
 _HEADER = 10240  # more than the header of an array can have
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, IndexError, TypeError,
-           OverflowError, SyntaxError, NotImplementedError, RuntimeError, UnicodeError)
+           OverflowError, SyntaxError, NotImplementedError, RuntimeError, RecursionError, MemoryError,
+           UnicodeError, OSError)
 
 
 def read_npz(path, limit=1 << 31, names=None):
@@ -96,8 +98,8 @@ class Archive:
         try:
             yield
         except _DAMAGE as error:
-            what = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            raise ValueError(f"{self.path}: not an .npz file, or a damaged one: {what}") from error
+            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.path}: not an .npz file, or a damaged one: {what:.500}") from error
 
 
 def _read_array(archive, member, limit):
@@ -122,13 +124,22 @@ def _read_array(archive, member, limit):
 
 
 def _read_header(file, filename):
-    version = np.lib.format.read_magic(file)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"{filename} has .npy format version {version}; expected 1.0 or 2.0")
-    shape, fortran_order, dtype = readers[version](file)
-    if dtype.kind not in "?biufU" or dtype.itemsize == 0 or dtype.names or dtype.subdtype:
-        raise ValueError(f"{filename} holds elements of type {dtype}; expected numbers or text")
-    if any(size < 0 for size in shape):
-        raise ValueError(f"{filename} declares the shape {shape}")
-    return shape, fortran_order, dtype
+    """``shape, fortran_order, dtype``: a Python dict as text, padded, after six bytes, a version and its length.
+
+    (``numpy.lib.format`` reads headers from Python 2 besides, through a tokenizer that fails in ways of its own.)
+    """
+    magic = read_exactly(file, 8)
+    if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0"):
+        raise ValueError(f"{filename} begins with {bytes(magic).hex(' ')}; expected .npy format 1.0 or 2.0")
+    length = int.from_bytes(read_exactly(file, 2 if magic[6] == 1 else 4), "little")
+    if length > _HEADER:
+        raise ValueError(f"{filename} declares a header of {length:,} bytes")
+    header = ast.literal_eval(read_exactly(file, length).decode("latin1").strip())
+    if not isinstance(header, dict) or sorted(header) != ["descr", "fortran_order", "shape"]:
+        raise ValueError(f"{filename} has the header {header!r:.200}")
+    shape, dtype = header["shape"], header["descr"]
+    if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"{filename} declares the shape {shape!r:.200}")
+    if not isinstance(dtype, str) or np.dtype(dtype).kind not in "?biufU" or np.dtype(dtype).itemsize == 0:
+        raise ValueError(f"{filename} holds elements of type {dtype!r:.200}; expected numbers or text")
+    return shape, bool(header["fortran_order"]), np.dtype(dtype)

@@ -115,14 +115,14 @@ def load_model(path, backend=None, compile=True):
             if parts is not None:
                 expected |= {f"optimizer/{name}": vector for name in parts[0].state_names}
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{path}: the description of the model is not usable: {what}") from error
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{path}: the description of the model is not usable: {what:.1000}") from error
         arrays = _read_arrays(archive, expected, np.dtype(model.dtype), path)
     if parts is not None:
         try:
             model.compile(*parts)
         except ValueError as error:
-            raise ValueError(f"{path}: the description of the model is not usable: {error}") from error
+            raise ValueError(f"{path}: the description of the model is not usable: {error!s:.1000}") from error
         for name, place in model.optimizer.state.items():
             model.ops.assign(place, model.ops.asarray(arrays[f"optimizer/{name}"]))
     _put_weights(model, arrays)
@@ -172,7 +172,7 @@ def _description(archive, path, *formats):
     """The description, if it is one that this version understands."""
     if "description" not in archive.names:
         raise ValueError(f"{path}: not a model of MiniCNN: it has no description. (Arrays in it: "
-                         f"{', '.join(archive.names[:6]) or 'none'}{' ...' if len(archive.names) > 6 else ''})")
+                         f"{', '.join(archive.names[:6]) or 'none':.200}{' ...' if len(archive.names) > 6 else ''})")
     text = archive.read("description", MAX_DESCRIPTION)
     try:
         if text.dtype.kind != "U" or text.shape != ():
@@ -185,12 +185,13 @@ def _description(archive, path, *formats):
     found, version = description.get("format"), description.get("format_version")
     if found not in formats:
         hint = "; build the model and call model.load_weights(path)" if found == WEIGHTS else ""
-        raise ValueError(f"{path}: expected a file of format {formats[0]!r}, got {found!r}{hint}")
+        raise ValueError(f"{path}: expected a file of format {formats[0]!r}, got {found!r:.100}{hint}")
     if not isinstance(version, int) or version < 1:
-        raise ValueError(f"{path}: damaged: its format version is {version!r}")
+        raise ValueError(f"{path}: damaged: its format version is {version!r:.100}")
     if version > VERSION:
-        raise ValueError(f"{path}: written by a newer MiniCNN ({description.get('minicnn_version')}, format "
-                         f"{version}), and this one ({__version__}) reads formats up to {VERSION}; update MiniCNN")
+        author = f"{description.get('minicnn_version')!s:.40}, format {version!s:.40}"
+        raise ValueError(f"{path}: written by a newer MiniCNN ({author}), and this one ({__version__}) reads formats "
+                         f"up to {VERSION}; update MiniCNN")
     return description
 
 
@@ -214,7 +215,7 @@ def _read_arrays(archive, expected, dtype, path):
     problems += [f"it holds {name}, which the model has not" for name in sorted(there - wanted)]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"{path}: not the weights of this model: {'; '.join(problems[:3])}{more}")
+        raise ValueError(f"{path}: not the weights of this model: {'; '.join(problems[:3]):.1000}{more}")
     arrays = {}
     for name, shape in expected.items():
         array = archive.read(name, 8 * prod(shape))

@@ -26,6 +26,8 @@ ARRAY_NAME = "a NumPy array"
 
 def laid_out(value, dtype=None):
     """``value`` as a C-contiguous, aligned array, copied only if its memory layout or ``dtype`` needs it."""
+    if dtype is None and value.flags.carray:  # nearly always, and np.require takes a while to find out
+        return value
     return np.require(value, dtype, ("C", "A"))
 
 
@@ -43,14 +45,15 @@ def array(name, value, ndim=None, dtype=None):
     """A float32 or float64 array of ``ndim`` dimensions, copied only if its memory layout needs it."""
     if not isinstance(value, ARRAY):
         raise TypeError(f"{name}: expected {ARRAY_NAME}, got {type(value).__name__}")
-    if value.dtype.newbyteorder("=") not in FLOATS:
+    native = value.dtype if value.dtype in FLOATS else value.dtype.newbyteorder("=")
+    if native not in FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {value.dtype}")
-    if dtype is not None and value.dtype.newbyteorder("=") != dtype:
+    if dtype is not None and native != dtype:
         raise TypeError(f"{name}: expected dtype {dtype} like the other arguments, got {value.dtype}")
     if ndim is not None and value.ndim != ndim:
         raise ValueError(f"{name}: expected {ndim} dimensions, got shape {value.shape}")
-    if not value.dtype.isnative:
-        value = value.astype(value.dtype.newbyteorder("="))
+    if native is not value.dtype:
+        value = value.astype(native)
     return laid_out(value)
 
 

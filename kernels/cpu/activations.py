@@ -20,6 +20,7 @@ from ..reference.activations import (
 )
 from . import threads, workspace
 from .compiling import kernel
+from .threads import share
 
 __all__ = [
     "leaky_relu_backward",
@@ -69,17 +70,17 @@ def _run(values, signs, slope, keep_nan):
 @kernel()
 def _rectify(worker, workers, values, signs, slope, keep_nan, result):
     """``values`` where ``signs > 0``, else ``slope values``, or 0 if there is no slope."""
-    size, leak, zero = len(values), values.dtype.type(slope), values.dtype.type(0)
-    first, last = size * worker // workers, size * (worker + 1) // workers
+    leak, zero = values.dtype.type(slope), values.dtype.type(0)
+    v, s, r = share(values, worker, workers), share(signs, worker, workers), share(result, worker, workers)
     if slope != 0:
-        for i in range(first, last):
-            result[i] = values[i] if signs[i] > 0 else leak * values[i]
+        for i in range(len(v)):
+            r[i] = v[i] if s[i] > 0 else leak * v[i]
     elif keep_nan:
-        for i in range(first, last):
-            result[i] = zero if signs[i] < 0 else values[i]
+        for i in range(len(v)):
+            r[i] = zero if s[i] < 0 else v[i]
     else:
-        for i in range(first, last):
-            result[i] = values[i] if signs[i] > 0 else zero
+        for i in range(len(v)):
+            r[i] = v[i] if s[i] > 0 else zero
 
 
 @kernel(parallel=True)

@@ -49,7 +49,8 @@ def _fingerprint():
 def kernel(**options):
     """Decorator: compile for the types of the first call, release the lock of Python meanwhile, keep the result."""
     def decorate(function):
-        dispatcher = numba.njit(nogil=True, **options)(function)
+        # NumPy's error model: Python's would test every divisor for zero, and no loop with a test can be vectorised
+        dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
         if _DIRECTORY is None:
             return dispatcher
         before = config.CACHE_DIR

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .. import NO_PADDING, checks
@@ -51,18 +53,16 @@ def _forward(x, w, b, stride, padding, shape, relu):
     y = workspace.empty(shape, x.dtype)
     lanes, outputs, workers = simd.lanes(x.dtype), shape[3], threads.get_num_threads()
     plan = plan_of(x.shape, w.shape[:2], outputs, stride, padding, shape[1:3], x.itemsize, workers)
-    columns = -(-outputs // lanes) * lanes
+    columns = _whole(outputs, lanes)
     packed = outputs != columns or (outputs > simd.PANEL * lanes and y.size >= 64 * outputs)
     weights = w.reshape(-1)
     if packed:
-        weights = workspace.empty((w.size // outputs * columns,), x.dtype)
-        pack(w.reshape(-1), outputs, lanes, weights, np.zeros(columns, x.dtype))
-    if b is None or outputs != columns:
+        weights = workspace.scratch("weights", (w.size // outputs * columns,), x.dtype)
+        pack(w.reshape(-1), outputs, lanes, weights, workspace.scratch("sums", (columns,), x.dtype))
+    bias = _zeros(columns, x.dtype) if b is None else b
+    if len(bias) != columns:
         bias = np.zeros(columns, x.dtype)
-        if b is not None:
-            bias[:outputs] = b
-    else:
-        bias = b
+        bias[:outputs] = b
     threads.run(convolve, convolve_on_all, y.size * len(plan.step), plan, len(x), x.reshape(-1),
                 _padded_scratch(plan, x.dtype), weights, packed, bias, y.reshape(-1), outputs, lanes, relu)
     return y
@@ -78,14 +78,16 @@ def _input_gradient(dy, y, shape, w, stride, padding):
     kh, kw, channels, outputs = w.shape
     lanes, workers = simd.lanes(dy.dtype), threads.get_num_threads()
     plan = plan_of(shape, (kh, kw), outputs, stride, padding, dy.shape[1:3], dy.itemsize, workers)
-    columns = -(-channels // lanes) * lanes
-    weights = workspace.empty((kh * kw * outputs * columns,), dy.dtype)
-    pack_transposed(w.reshape(kh * kw, channels, outputs), lanes, weights)
+    columns = _whole(channels, lanes)
+    weights = workspace.scratch("weights", ((kh * kw * outputs + lanes) * columns,), dy.dtype)
+    pack_transposed(w.reshape(-1), kh * kw, channels, outputs, lanes, weights)
     source_rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
-    scratch = workspace.empty((workers, 0 if y is None else source_rows * plan.out_width * outputs), dy.dtype)
+    masked = y is not None
+    source = workspace.scratch("source", (workers, source_rows * plan.out_width * outputs if masked else 0), dy.dtype)
     threads.run(spread, spread_on_all, dy.size * kh * kw * channels, plan, len(dy), kh, kw, dy.reshape(-1),
-                (dy if y is None else y).reshape(-1), y is not None, scratch, weights, np.zeros(columns, dy.dtype),
-                multiples(outputs, 1), dx.reshape(-1), outputs, lanes, _padded_scratch(plan, dy.dtype))
+                (y if masked else dy).reshape(-1), masked, source, weights, kh * kw * outputs * columns,
+                _zeros(columns, dy.dtype), multiples(outputs, 1), dx.reshape(-1), outputs, lanes,
+                _padded_scratch(plan, dy.dtype))
     return dx
 
 
@@ -93,18 +95,18 @@ def _weight_gradient(dy, y, x, shape, stride, padding):
     if x.shape[0] == 0:
         return np.zeros(shape, x.dtype), np.zeros(shape[3], x.dtype)
     kh, kw, channels, outputs = shape
-    lanes, terms, pixels = simd.lanes(x.dtype), kh * kw * channels, dy.size // outputs
+    lanes, terms, pixels, masked = simd.lanes(x.dtype), kh * kw * channels, dy.size // outputs, y is not None
     plan = plan_of(x.shape, (kh, kw), outputs, stride, padding, dy.shape[1:3], x.itemsize, 8)
     splits = max(1, min(8, -(-x.shape[0] // plan.images) * plan.bands, pixels // 1024))
     block = -(-terms // max(1, 8 // splits))
-    columns = -(-outputs // lanes) * lanes
+    columns = _whole(outputs, lanes)
     dw, sums = workspace.empty(shape, x.dtype), np.zeros((splits + 1, columns), x.dtype)
     direct = splits == 1 and columns == outputs
-    partial = dw.reshape(1, terms, outputs) if direct else workspace.empty((splits, terms, columns), x.dtype)
-    packed = workspace.empty((threads.get_num_threads(), len(plan.row) * columns), x.dtype)
+    partial = dw if direct else workspace.scratch("partial", (splits, terms, columns), x.dtype)
+    packed = workspace.scratch("packed", (threads.get_num_threads(), len(plan.row) * columns), x.dtype)
     threads.run(correlate, correlate_on_all, dw.size * pixels, plan, multiples(terms, columns), len(x), x.reshape(-1),
-                dy.reshape(-1), (dy if y is None else y).reshape(-1), y is not None, _padded_scratch(plan, x.dtype),
-                packed, np.zeros(columns, x.dtype), partial.reshape(-1), sums, splits, block, outputs, lanes)
+                dy.reshape(-1), (y if masked else dy).reshape(-1), masked, _padded_scratch(plan, x.dtype), packed,
+                _zeros(columns, x.dtype), partial.reshape(-1), sums, splits, block, outputs, lanes)
     if direct:
         return dw, sums[0]
     db = np.empty(outputs, x.dtype)
@@ -116,4 +118,14 @@ def _padded_scratch(plan, dtype):
     """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes."""
     rows = max(plan.block_height, plan.band * plan.row_step, plan.padded_height if plan.bands == 1 else 0)
     size = plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
-    return workspace.empty((threads.get_num_threads(), size), dtype)
+    return workspace.scratch("padded", (threads.get_num_threads(), size), dtype)
+
+
+def _whole(columns, lanes):
+    """Columns, with those that fill the last vector up."""
+    return -(-columns // lanes) * lanes
+
+
+@lru_cache(64)
+def _zeros(size, dtype):
+    return np.zeros(size, dtype)  # never written to

@@ -37,7 +37,7 @@ def convolve_on_all(workers, plan, *arguments):
 
 
 @kernel()
-def spread(worker, workers, plan, images, kh, kw, dy, mask, masked, scratch, w, zeros, count_up, dx, outputs,
+def spread(worker, workers, plan, images, kh, kw, dy, mask, masked, scratch, w, w_size, zeros, count_up, dx, outputs,
            lanes, padded_scratch):
     """One worker's units of dx: every pixel of dy spreads over its window, one kernel element after the other.
 
@@ -47,7 +47,7 @@ def spread(worker, workers, plan, images, kh, kw, dy, mask, masked, scratch, w, 
     channels, columns = plan.channels, plan.out_width * outputs
     height = plan.band * plan.row_step
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
-    weights = len(w) // (kh * kw)
+    weights = w_size // (kh * kw)
     alone = kh == 1 and kw == 1 and plan.out_height == plan.padded_height and plan.out_width == plan.padded_width
     units = (images + plan.images - 1) // plan.images * bands
     for unit in range(units * worker // workers, units * (worker + 1) // workers):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from .. import checks
 from . import threads
 from .compiling import kernel
+from .threads import share
 
 #: Squares are summed in pieces of this many, so that the sum does not depend on the number of threads.
 PIECE = 4096
@@ -49,14 +50,27 @@ def clip_by_global_norm(gradients, max_norm):
     return norm
 
 
+@njit(nogil=True)
+def _normal(value):
+    """``value``, but 0 instead of a subnormal number.
+
+    The moments of a weight without gradient (a dead unit's) shrink with every step. Subnormal numbers, below 1e-38 in
+    float32, are handled by the processor a hundred times more slowly, and there they would stay for ever, since 0.9
+    times the smallest of them is rounded to itself.
+    """
+    return value if abs(value) >= np.finfo(value).tiny else value * 0
+
+
 @kernel(fastmath={"contract"})
 def _sgd(worker, workers, parameters, gradients, velocity, learning_rate, momentum, nesterov, decay):
-    size, number = len(parameters), parameters.dtype.type
+    number = parameters.dtype.type
     rate, beta, shrink = number(learning_rate), number(momentum), number(decay)
-    for i in range(size * worker // workers, size * (worker + 1) // workers):
-        step = rate * gradients[i]
-        velocity[i] = beta * velocity[i] - step
-        parameters[i] = shrink * parameters[i] + (beta * velocity[i] - step if nesterov else velocity[i])
+    p, g, v = share(parameters, worker, workers), share(gradients, worker, workers), share(velocity, worker, workers)
+    for i in range(len(p)):
+        step = rate * g[i]
+        speed = _normal(beta * v[i] - step)
+        v[i] = speed
+        p[i] = shrink * p[i] + (beta * speed - step if nesterov else speed)
 
 
 @kernel(parallel=True, fastmath={"contract"})
@@ -69,15 +83,15 @@ def _sgd_on_all(workers, *arguments):
 def _adam(worker, workers, parameters, gradients, first_moment, second_moment, rate, correction, beta_1, beta_2,
           epsilon, decay):
     """``rate`` is learning_rate / (1 - beta_1^step) and ``correction`` is 1 / (1 - beta_2^step)."""
-    size, number = len(parameters), parameters.dtype.type
+    number = parameters.dtype.type
     keep_1, add_1, keep_2, add_2 = number(beta_1), number(1 - beta_1), number(beta_2), number(1 - beta_2)
     rate, correction, epsilon, shrink = number(rate), number(correction), number(epsilon), number(decay)
-    for i in range(size * worker // workers, size * (worker + 1) // workers):
-        m = keep_1 * first_moment[i] + add_1 * gradients[i]
-        v = keep_2 * second_moment[i] + add_2 * (gradients[i] * gradients[i])
-        first_moment[i] = m
-        second_moment[i] = v
-        parameters[i] = shrink * parameters[i] - rate * m / (np.sqrt(correction * v) + epsilon)
+    p, g = share(parameters, worker, workers), share(gradients, worker, workers)
+    m, v = share(first_moment, worker, workers), share(second_moment, worker, workers)
+    for i in range(len(p)):
+        m[i] = _normal(keep_1 * m[i] + add_1 * g[i])
+        v[i] = _normal(keep_2 * v[i] + add_2 * (g[i] * g[i]))
+        p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(correction * v[i]) + epsilon)
 
 
 @kernel(parallel=True, fastmath={"contract"})

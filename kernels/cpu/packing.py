@@ -121,18 +121,21 @@ def pack(w, columns, lanes, target, sums):
 
 
 @kernel()
-def pack_transposed(w, lanes, target):
-    """Lay ``w[mn, c, o]`` out for dx: for every mn the matrix with rows o and columns c, in panels."""
-    taps, channels, outputs = w.shape
+def pack_transposed(w, taps, channels, outputs, lanes, target):
+    """Lay ``w[mn, c, o]`` out for dx: for every mn the matrix with rows o and columns c, in panels.
+
+    Square tiles are transposed in registers. A tile that sticks out spoils what comes behind its panel, which is
+    written later; the last ones need ``lanes`` more rows of room. (What fills a panel up is not 0 here but copies of
+    its last column, which no result gets to see.)
+    """
     to = 0
     for tap in range(taps):
-        for first in range(0, channels, PANEL * lanes):
-            used = min(PANEL * lanes, channels - first)
-            width = (used + lanes - 1) // lanes * lanes
-            for c in range(used):
-                for o in range(outputs):
-                    target[to + o * width + c] = w[tap, first + c, o]
-            for c in range(used, width):
-                for o in range(outputs):
-                    target[to + o * width + c] = 0
+        for panel in range(0, channels, PANEL * lanes):
+            width = (min(PANEL * lanes, channels - panel) + lanes - 1) // lanes * lanes
+            for c in range(0, width, lanes):
+                for o in range(0, outputs, lanes):
+                    start = (tap * channels + panel + c) * outputs + o
+                    rows = simd.spaced_square(w, start, outputs, channels - panel - c)
+                    tile = simd.tile_transpose(simd.tile_load(w, rows, min(lanes, outputs - o), 1))
+                    simd.tile_store(tile, target, simd.spaced_square(w, to + o * width + c, width, lanes), lanes)
             to += outputs * width

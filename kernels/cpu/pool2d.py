@@ -6,20 +6,27 @@ asks for each row of dx which windows cover it, instead of scattering every wind
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
 
 from .. import NO_PADDING, checks
-from . import threads, workspace
+from . import simd, threads, workspace
 from .compiling import kernel
+from .packing import fill
+
+#: Windows in a tile.
+ROWS = 4
 
 
 def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     """``y`` and ``argmax``, as in ``reference.max_pool2d_forward``; argmax has the smallest type that holds it."""
     x, pool_size, stride, padding, shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = workspace.empty(shape, x.dtype)
-    argmax = workspace.empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int64)
-    threads.run(_max_forward, _max_forward_on_all, x.size, x, y, argmax, pool_size, stride, _before(padding))
+    argmax = workspace.empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
+    _run(_max_forward, _max_forward_on_all, x.shape, shape, pool_size, stride, padding, x, y, argmax)
     return y, argmax
 
 
@@ -27,10 +34,9 @@ def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=N
     """``dx``, as in ``reference.max_pool2d_backward``."""
     dy, x_shape, pool_size, stride, padding, argmax = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding,
                                                                              argmax)
-    if argmax.dtype != np.uint8:
-        argmax = argmax.astype(np.int64, copy=False)
+    argmax = argmax.astype(np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32, copy=False)
     dx = workspace.empty(x_shape, dy.dtype)
-    threads.run(_max_backward, _max_backward_on_all, dx.size, dy, argmax, dx, pool_size, stride, _before(padding))
+    _run(_max_backward, _max_backward_on_all, x_shape, dy.shape, pool_size, stride, padding, dx, dy, argmax)
     return dx
 
 
@@ -38,7 +44,7 @@ def avg_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     """``y``, as in ``reference.avg_pool2d_forward``."""
     x, pool_size, stride, padding, shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = workspace.empty(shape, x.dtype)
-    threads.run(_avg_forward, _avg_forward_on_all, x.size, x, y, pool_size, stride, _before(padding))
+    _run(_avg_forward, _avg_forward_on_all, x.shape, shape, pool_size, stride, padding, x, y)
     return y
 
 
@@ -46,144 +52,195 @@ def avg_pool2d_backward(dy, x_shape, pool_size=2, stride=None, padding=NO_PADDIN
     """``dx``, as in ``reference.avg_pool2d_backward``."""
     dy, x_shape, pool_size, stride, padding = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding)
     dx = workspace.empty(x_shape, dy.dtype)
-    threads.run(_avg_backward, _avg_backward_on_all, dx.size, dy, dx, pool_size, stride, _before(padding))
+    _run(_avg_backward, _avg_backward_on_all, x_shape, dy.shape, pool_size, stride, padding, dx, dy)
     return dx
 
 
-def _before(padding):
-    return padding[0][0], padding[1][0]
+class Sizes(NamedTuple):
+    """What the kernels need to know about a pooling."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    out_height: int
+    out_width: int
+    pool_height: int
+    pool_width: int
+    row_step: int
+    column_step: int
+    top: int
+    left: int
+    lanes: int
+
+
+def _run(serial, parallel, x_shape, y_shape, pool_size, stride, padding, *arrays):
+    sizes = Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0],
+                  simd.lanes(arrays[0].dtype))
+    threads.run(serial, parallel, math.prod(x_shape), sizes, *[array.reshape(-1) for array in arrays])
 
 
 @njit(nogil=True)
-def _range(index, stride, before, window, size):
-    """The part of window ``index`` that lies inside the image: its first element and the one behind its last."""
-    start = index * stride - before
-    return max(0, -start), min(window, size - start)
+def _inside(index, step, before, window, size):
+    """Window ``index``: its first pixel inside the image, the one behind its last, and how many it misses before."""
+    start = index * step - before
+    return max(0, start), min(size, start + window), max(0, -start)
 
 
 @njit(nogil=True)
-def _windows(pixel, stride, before, window, count):
+def _covering(pixel, step, before, window, count):
     """The windows that cover a pixel: the first and the one behind the last."""
-    first = (pixel + before - window) // stride + 1
-    return max(0, first), min(count, (pixel + before) // stride + 1)
+    return max(0, (pixel + before - window) // step + 1), min(count, (pixel + before) // step + 1)
+
+
+@njit(nogil=True)
+def _alike(sizes, j):
+    """How many windows from the j-th on, at most a tile of them, lie inside the image: one if it does not."""
+    count = 1
+    if j * sizes.column_step >= sizes.left:
+        while (count < ROWS and j + count < sizes.out_width
+               and (j + count) * sizes.column_step - sizes.left + sizes.pool_width <= sizes.width):
+            count += 1
+    return count
 
 
 @kernel()
-def _max_forward(worker, workers, x, y, argmax, pool_size, stride, before):
-    images, oh, ow, channels = y.shape
-    pw = pool_size[1]
-    for row in range(images * oh * worker // workers, images * oh * (worker + 1) // workers):
-        image, i = row // oh, row % oh
-        m_first, m_last = _range(i, stride[0], before[0], pool_size[0], x.shape[1])
-        for j in range(ow):
-            n_first, n_last = _range(j, stride[1], before[1], pw, x.shape[2])
-            largest, position = y[image, i, j], argmax[image, i, j]
-            for m in range(m_first, m_last):
-                for n in range(n_first, n_last):
-                    pixel = x[image, i * stride[0] + m - before[0], j * stride[1] + n - before[1]]
-                    if m == m_first and n == n_first:
-                        for c in range(channels):
-                            largest[c] = pixel[c]
-                            position[c] = m * pw + n
-                        continue
-                    for c in range(channels):
-                        # not <=, so that NaN wins; only NaN differs from itself, and what holds one keeps it
-                        wins = not (pixel[c] <= largest[c]) and largest[c] == largest[c]
-                        largest[c] = pixel[c] if wins else largest[c]
-                        position[c] = m * pw + n if wins else position[c]
+def _max_forward(worker, workers, sizes, x, y, argmax):
+    """Rows of y, a few windows and a vector of channels at a time: maxima and positions stay in registers."""
+    rows = sizes.images * sizes.out_height
+    for row in range(rows * worker // workers, rows * (worker + 1) // workers):
+        image, i = row // sizes.out_height, row % sizes.out_height
+        top, bottom, m = _inside(i, sizes.row_step, sizes.top, sizes.pool_height, sizes.height)
+        j = 0
+        while j < sizes.out_width:
+            left, right, n = _inside(j, sizes.column_step, sizes.left, sizes.pool_width, sizes.width)
+            count = _alike(sizes, j)
+            start = ((image * sizes.height + top) * sizes.width + left) * sizes.channels
+            for c in range(0, sizes.channels, sizes.lanes):
+                used = min(sizes.lanes, sizes.channels - c)
+                pixels = simd.spaced(start + c, sizes.column_step * sizes.channels, count, ROWS)
+                largest = simd.tile_load(x, pixels, used, 1)
+                position = simd.tile_all(argmax, m * sizes.pool_width + n, largest)
+                for r in range(bottom - top):
+                    for s in range(right - left):
+                        at = (r * sizes.width + s) * sizes.channels
+                        pixel = simd.tile_load(x, simd.shifted(pixels, at), used, 1)
+                        wins = simd.tile_exceeds(pixel, largest)
+                        tap = simd.tile_all(argmax, (m + r) * sizes.pool_width + n + s, largest)
+                        largest = simd.tile_where(wins, pixel, largest)
+                        position = simd.tile_where(wins, tap, position)
+                results = simd.spaced((row * sizes.out_width + j) * sizes.channels + c, sizes.channels, count, ROWS)
+                simd.tile_store(largest, y, results, used)
+                simd.tile_store(position, argmax, results, used)
+            j += count
 
 
 @kernel(parallel=True)
-def _max_forward_on_all(workers, x, y, argmax, pool_size, stride, before):
+def _max_forward_on_all(workers, sizes, *arguments):
     for worker in prange(workers):
-        _max_forward(np.int64(worker), workers, x, y, argmax, pool_size, stride, before)
+        _max_forward(np.int64(worker), workers, sizes, *arguments)
 
 
 @kernel()
-def _max_backward(worker, workers, dy, argmax, dx, pool_size, stride, before):
-    images, height, width, channels = dx.shape
-    _, oh, ow, _ = dy.shape
-    pw = pool_size[1]
-    covered = ow * stride[1] == width and before[1] == 0
-    apart = stride[0] >= pool_size[0] and stride[1] == pw and covered  # then each pixel has one window
-    for row in range(images * height * worker // workers, images * height * (worker + 1) // workers):
-        image, r = row // height, row % height
-        first, last = _windows(r, stride[0], before[0], pool_size[0], oh)
-        if not apart or first >= last:
-            for s in range(width):
-                for c in range(channels):
-                    dx[image, r, s, c] = 0
+def _max_backward(worker, workers, sizes, dx, dy, argmax):
+    """Rows of dx: each asks the windows that cover it for the gradients of those whose maximum it holds."""
+    row_size = sizes.width * sizes.channels
+    # where windows neither overlap nor leave gaps, every pixel is written once, and needs no zero to add to
+    tiled = (sizes.column_step == sizes.pool_width and sizes.row_step >= sizes.pool_height and sizes.left == 0
+             and sizes.out_width * sizes.pool_width == sizes.width)
+    apart = sizes.column_step >= sizes.pool_width
+    rows = sizes.images * sizes.height
+    for row in range(rows * worker // workers, rows * (worker + 1) // workers):
+        image, r = row // sizes.height, row % sizes.height
+        first, last = _covering(r, sizes.row_step, sizes.top, sizes.pool_height, sizes.out_height)
+        if first >= last or not tiled:
+            fill(dx, row * row_size, (row + 1) * row_size)
         for i in range(first, last):
-            m = r + before[0] - i * stride[0]
-            for j in range(ow):
-                n_first, n_last = _range(j, stride[1], before[1], pw, width)
-                gradient, position = dy[image, i, j], argmax[image, i, j]
-                for n in range(n_first, n_last):
-                    pixel = dx[image, r, j * stride[1] + n - before[1]]
-                    if apart:
-                        for c in range(channels):
-                            pixel[c] = gradient[c] if position[c] == m * pw + n else dy.dtype.type(0)
-                    else:
-                        for c in range(channels):
-                            pixel[c] += gradient[c] if position[c] == m * pw + n else dy.dtype.type(0)
+            m = r + sizes.top - i * sizes.row_step
+            j = 0
+            while j < sizes.out_width:
+                left, right, n = _inside(j, sizes.column_step, sizes.left, sizes.pool_width, sizes.width)
+                count = _alike(sizes, j) if apart else 1  # windows that overlap add to the same pixels in turn
+                at = ((image * sizes.out_height + i) * sizes.out_width + j) * sizes.channels
+                for c in range(0, sizes.channels, sizes.lanes):
+                    used = min(sizes.lanes, sizes.channels - c)
+                    windows = simd.spaced(at + c, sizes.channels, count, ROWS)
+                    gradient = simd.tile_load(dy, windows, used, 1)
+                    position = simd.tile_load_like(argmax, windows, used, gradient)
+                    zero = simd.tile_all(dy, 0, gradient)
+                    pixels = simd.spaced(row * row_size + left * sizes.channels + c,
+                                         sizes.column_step * sizes.channels, count, ROWS)
+                    for s in range(right - left):
+                        targets = simd.shifted(pixels, s * sizes.channels)
+                        holds = simd.tile_equals(position, m * sizes.pool_width + n + s)
+                        share = simd.tile_where(holds, gradient, zero)
+                        if not tiled:
+                            share = simd.tile_plus(share, simd.tile_load(dx, targets, used, 1))
+                        simd.tile_store(share, dx, targets, used)
+                j += count
 
 
 @kernel(parallel=True)
-def _max_backward_on_all(workers, dy, argmax, dx, pool_size, stride, before):
+def _max_backward_on_all(workers, sizes, *arguments):
     for worker in prange(workers):
-        _max_backward(np.int64(worker), workers, dy, argmax, dx, pool_size, stride, before)
+        _max_backward(np.int64(worker), workers, sizes, *arguments)
 
 
 @kernel()
-def _avg_forward(worker, workers, x, y, pool_size, stride, before):
-    images, oh, ow, channels = y.shape
-    for row in range(images * oh * worker // workers, images * oh * (worker + 1) // workers):
-        image, i = row // oh, row % oh
-        m_first, m_last = _range(i, stride[0], before[0], pool_size[0], x.shape[1])
-        for j in range(ow):
-            n_first, n_last = _range(j, stride[1], before[1], pool_size[1], x.shape[2])
-            mean = y[image, i, j]
-            for c in range(channels):
-                mean[c] = 0
-            for m in range(m_first, m_last):
-                for n in range(n_first, n_last):
-                    pixel = x[image, i * stride[0] + m - before[0], j * stride[1] + n - before[1]]
-                    for c in range(channels):
-                        mean[c] += pixel[c]
-            count = x.dtype.type((m_last - m_first) * (n_last - n_first))
-            for c in range(channels):
-                mean[c] /= count
+def _avg_forward(worker, workers, sizes, x, y):
+    rows = sizes.images * sizes.out_height
+    for row in range(rows * worker // workers, rows * (worker + 1) // workers):
+        image, i = row // sizes.out_height, row % sizes.out_height
+        top, bottom, _ = _inside(i, sizes.row_step, sizes.top, sizes.pool_height, sizes.height)
+        j = 0
+        while j < sizes.out_width:
+            left, right, _ = _inside(j, sizes.column_step, sizes.left, sizes.pool_width, sizes.width)
+            count = _alike(sizes, j)
+            share = x.dtype.type(1) / x.dtype.type((bottom - top) * (right - left))
+            start = ((image * sizes.height + top) * sizes.width + left) * sizes.channels
+            for c in range(0, sizes.channels, sizes.lanes):
+                used = min(sizes.lanes, sizes.channels - c)
+                pixels = simd.spaced(start + c, sizes.column_step * sizes.channels, count, ROWS)
+                total = simd.tile_all(x, 0, simd.tile_load(x, pixels, used, 1))
+                for r in range(bottom - top):
+                    for s in range(right - left):
+                        at = (r * sizes.width + s) * sizes.channels
+                        total = simd.tile_plus(total, simd.tile_load(x, simd.shifted(pixels, at), used, 1))
+                results = simd.spaced((row * sizes.out_width + j) * sizes.channels + c, sizes.channels, count, ROWS)
+                simd.tile_store(simd.tile_times(total, share), y, results, used)
+            j += count
 
 
 @kernel(parallel=True)
-def _avg_forward_on_all(workers, x, y, pool_size, stride, before):
+def _avg_forward_on_all(workers, sizes, *arguments):
     for worker in prange(workers):
-        _avg_forward(np.int64(worker), workers, x, y, pool_size, stride, before)
+        _avg_forward(np.int64(worker), workers, sizes, *arguments)
 
 
 @kernel()
-def _avg_backward(worker, workers, dy, dx, pool_size, stride, before):
-    images, height, width, channels = dx.shape
-    _, oh, ow, _ = dy.shape
-    for row in range(images * height * worker // workers, images * height * (worker + 1) // workers):
-        image, r = row // height, row % height
-        for s in range(width):
-            for c in range(channels):
-                dx[image, r, s, c] = 0
-        first, last = _windows(r, stride[0], before[0], pool_size[0], oh)
+def _avg_backward(worker, workers, sizes, dx, dy):
+    row_size = sizes.width * sizes.channels
+    rows = sizes.images * sizes.height
+    for row in range(rows * worker // workers, rows * (worker + 1) // workers):
+        image, r = row // sizes.height, row % sizes.height
+        fill(dx, row * row_size, (row + 1) * row_size)
+        first, last = _covering(r, sizes.row_step, sizes.top, sizes.pool_height, sizes.out_height)
         for i in range(first, last):
-            m_first, m_last = _range(i, stride[0], before[0], pool_size[0], height)
-            for j in range(ow):
-                n_first, n_last = _range(j, stride[1], before[1], pool_size[1], width)
-                gradient = dy[image, i, j]
-                count = dy.dtype.type((m_last - m_first) * (n_last - n_first))
-                for n in range(n_first, n_last):
-                    pixel = dx[image, r, j * stride[1] + n - before[1]]
-                    for c in range(channels):
-                        pixel[c] += gradient[c] / count
+            top, bottom, _ = _inside(i, sizes.row_step, sizes.top, sizes.pool_height, sizes.height)
+            for j in range(sizes.out_width):
+                left, right, _ = _inside(j, sizes.column_step, sizes.left, sizes.pool_width, sizes.width)
+                share = dx.dtype.type(1) / dx.dtype.type((bottom - top) * (right - left))
+                at = ((image * sizes.out_height + i) * sizes.out_width + j) * sizes.channels
+                for c in range(0, sizes.channels, sizes.lanes):
+                    used = min(sizes.lanes, sizes.channels - c)
+                    gradient = simd.tile_times(simd.tile_load(dy, (at + c,), used, 1), share)
+                    to = row * row_size + left * sizes.channels + c
+                    for _ in range(right - left):
+                        simd.tile_store(simd.tile_plus(gradient, simd.tile_load(dx, (to,), used, 1)), dx, (to,), used)
+                        to += sizes.channels
 
 
 @kernel(parallel=True)
-def _avg_backward_on_all(workers, dy, dx, pool_size, stride, before):
+def _avg_backward_on_all(workers, sizes, *arguments):
     for worker in prange(workers):
-        _avg_backward(np.int64(worker), workers, dy, dx, pool_size, stride, before)
+        _avg_backward(np.int64(worker), workers, sizes, *arguments)

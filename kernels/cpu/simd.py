@@ -58,18 +58,18 @@ def lanes(dtype):
 
 
 class Vector(types.Type):
-    """Numba's view of one vector register: ``count`` numbers of a type."""
+    """Numba's view of a vector: ``count`` numbers of a type, by default as many as a register holds."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype, count=None):
         self.dtype = dtype
-        self.count = BITS // dtype.bitwidth
+        self.count = count or BITS // dtype.bitwidth
         super().__init__(name=f"Vector({dtype}, {self.count})")
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, vector):
-        number = manager.lookup(vector.dtype).get_value_type()
+        number = ir.IntType(1) if vector.dtype == types.boolean else manager.lookup(vector.dtype).get_value_type()
         super().__init__(manager, vector, ir.VectorType(number, vector.count))
 
 
@@ -106,6 +106,35 @@ def offsets(typing, table, base, first, last, rows):
     return result(table, types.intp, types.intp, types.intp, rows), codegen
 
 
+@intrinsic(prefer_literal=True)
+def spaced(typing, start, step, count, rows):
+    """``rows`` offsets ``start, start + step, ...``, of which only ``count`` differ: the last of these repeats."""
+    result = types.UniTuple(types.intp, rows.literal_value)
+
+    def codegen(context, builder, signature, args):
+        return context.make_tuple(builder, result, _spaced(builder, *args[:3], rows.literal_value))
+
+    return result(types.intp, types.intp, types.intp, rows), codegen
+
+
+def _spaced(builder, start, step, count, rows):
+    values = [start]
+    for r in range(1, rows):
+        within = builder.icmp_signed("<", ir.Constant(INT64, r), count)
+        values.append(builder.select(within, builder.add(values[-1], step), values[-1]))
+    return values
+
+
+@intrinsic
+def shifted(typing, rows, by):
+    """Every offset plus ``by``."""
+    def codegen(context, builder, signature, args):
+        values = [builder.add(builder.extract_value(args[0], r), args[1]) for r in range(len(rows))]
+        return context.make_tuple(builder, rows, values)
+
+    return rows(rows, types.intp), codegen
+
+
 @intrinsic
 def tile_add_outer(typing, tile, x, rows, step, k, w, at):
     """``tile[r, :] += x[rows[r] + step[k]] * w[at : at + vectors * lanes]`` for every row r."""
@@ -129,14 +158,46 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
     return tile(tile, x, rows, step, types.intp, w, types.intp), codegen
 
 
+def _elementwise(result, *tiles):
+    """Decorator of a function on LLVM vectors: the same for every vector of the tiles."""
+    def decorate(function):
+        def codegen(context, builder, signature, args):
+            model = _Model(context, builder, result)
+            vectors = [[builder.extract_value(arg, i) for arg in args[:len(tiles)]] for i in range(len(result))]
+            return model.pack([function(builder, model, *values, *args[len(tiles):]) for values in vectors])
+
+        return codegen
+
+    return decorate
+
+
+@intrinsic
+def tile_plus(typing, tile, other):
+    """``tile + other``."""
+    @_elementwise(tile, tile, other)
+    def codegen(builder, model, a, b):
+        return builder.fadd(a, b)
+
+    return tile(tile, other), codegen
+
+
+@intrinsic
+def tile_times(typing, tile, number):
+    """``tile * number``."""
+    @_elementwise(tile, tile)
+    def codegen(builder, model, a, factor):
+        return builder.fmul(a, model.broadcast(factor))
+
+    return tile(tile, tile.dtype.dtype), codegen
+
+
 @intrinsic
 def tile_relu(typing, tile):
     """``max(tile, 0)``, NaN staying NaN."""
-    def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+    @_elementwise(tile, tile)
+    def codegen(builder, model, a):
         zero = ir.Constant(model.vector, None)
-        values = [builder.extract_value(args[0], i) for i in range(len(tile))]
-        return model.pack([builder.select(builder.fcmp_ordered("<", v, zero), zero, v) for v in values])
+        return builder.select(builder.fcmp_ordered("<", a, zero), zero, a)
 
     return tile(tile), codegen
 
@@ -144,30 +205,89 @@ def tile_relu(typing, tile):
 @intrinsic
 def tile_positive(typing, tile, signs):
     """``tile`` where ``signs > 0``, else 0: what relu lets through of a gradient."""
-    def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+    @_elementwise(tile, tile, signs)
+    def codegen(builder, model, a, sign):
         zero = ir.Constant(model.vector, None)
-        pairs = [[builder.extract_value(arg, i) for arg in args] for i in range(len(tile))]
-        return model.pack([builder.select(builder.fcmp_ordered(">", s, zero), v, zero) for v, s in pairs])
+        return builder.select(builder.fcmp_ordered(">", sign, zero), a, zero)
 
-    return tile(tile, tile), codegen
+    return tile(tile, signs), codegen
 
 
 @intrinsic
-def tile_plus(typing, tile, other):
-    """``tile + other``."""
-    def codegen(context, builder, signature, args):
-        pairs = [[builder.extract_value(arg, i) for arg in args] for i in range(len(tile))]
-        return _Model(context, builder, tile).pack([builder.fadd(a, b) for a, b in pairs])
+def tile_exceeds(typing, tile, other):
+    """Where ``tile`` beats ``other`` in a search for the maximum: it is larger, or the first NaN."""
+    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
 
-    return tile(tile, tile), codegen
+    @_elementwise(mask, tile, other)
+    def codegen(builder, model, a, b):
+        # "not <=" is true of NaN too, and what holds a NaN already is not equal to itself and keeps it
+        return builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("==", b, b))
+
+    return mask(tile, other), codegen
+
+
+@intrinsic
+def tile_equals(typing, tile, number):
+    """Where ``tile``, of integers, equals a number."""
+    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+
+    @_elementwise(mask, tile)
+    def codegen(builder, model, a, value):
+        value = builder.trunc(value, a.type.element)
+        return builder.icmp_signed("==", a, model.broadcast(value, a.type))
+
+    return mask(tile, types.intp), codegen
+
+
+@intrinsic
+def tile_where(typing, mask, tile, other):
+    """``tile`` where ``mask``, else ``other``."""
+    @_elementwise(tile, mask, tile, other)
+    def codegen(builder, model, which, a, b):
+        return builder.select(which, a, b)
+
+    return tile(mask, tile, other), codegen
+
+
+@intrinsic
+def tile_all(typing, array, number, like):
+    """A tile of numbers of the array's type, as many as ``like`` has, all of them ``number``, an integer."""
+    tile = types.UniTuple(Vector(array.dtype, like.dtype.count), len(like))
+
+    def codegen(context, builder, signature, args):
+        model = _Model(context, builder, tile)
+        value = context.cast(builder, args[1], types.intp, array.dtype)
+        return model.pack([model.broadcast(value)] * len(tile))
+
+    return tile(array, types.intp, like), codegen
+
+
+@intrinsic(prefer_literal=True)
+def spaced_square(typing, array, start, step, count):
+    """``spaced`` offsets for as many rows as a vector of the array's type has lanes."""
+    rows = Vector(array.dtype).count
+    result = types.UniTuple(types.intp, rows)
+
+    def codegen(context, builder, signature, args):
+        return context.make_tuple(builder, result, _spaced(builder, *args[1:], rows))
+
+    return result(array, types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
 def tile_load(typing, y, rows, width, vectors):
     """A tile whose row r is ``y[rows[r] : rows[r] + width]``; width ends inside the last vector, lanes behind are 0."""
-    vectors_count = vectors.literal_value
-    tile = types.UniTuple(Vector(y.dtype), len(rows) * vectors_count)
+    return _tile_load(y, rows, vectors, vectors.literal_value, Vector(y.dtype))
+
+
+@intrinsic
+def tile_load_like(typing, y, rows, width, like):
+    """``tile_load`` of numbers of another type, but as many as ``like`` has in a row."""
+    return _tile_load(y, rows, like, len(like) // len(rows), Vector(y.dtype, like.dtype.count))
+
+
+def _tile_load(y, rows, vectors, vectors_count, vector):
+    tile = types.UniTuple(vector, len(rows) * vectors_count)
 
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
@@ -180,6 +300,31 @@ def tile_load(typing, y, rows, width, vectors):
         return model.pack(values)
 
     return tile(y, rows, types.intp, vectors), codegen
+
+
+@intrinsic
+def tile_transpose(typing, tile):
+    """A square tile, one vector wide and as high, with its rows as columns.
+
+    In rounds of exchanges: of 1x1 blocks within 2x2 blocks, then 2x2 within 4x4, and so on.
+    """
+    def codegen(context, builder, signature, args):
+        model = _Model(context, builder, tile)
+        rows = [builder.extract_value(args[0], r) for r in range(len(tile))]
+        size = 1
+        while size < len(rows):
+            for low in (r for r in range(len(rows)) if not r & size):
+                high = low + size
+                upper = [lane if not lane & size else lane - size + len(rows) for lane in range(len(rows))]
+                lower = [lane + size if not lane & size else lane + len(rows) for lane in range(len(rows))]
+                pair = rows[low], rows[high]
+                for row, lane in ((low, upper), (high, lower)):
+                    order = ir.Constant(ir.VectorType(INT32, len(rows)), lane)
+                    rows[row] = builder.shuffle_vector(*pair, order)
+            size *= 2
+        return model.pack(rows)
+
+    return tile(tile), codegen
 
 
 @intrinsic
@@ -209,13 +354,13 @@ def tile_store(typing, tile, y, rows, width):
 
 
 class _Model:
-    """LLVM's side of a tile: how its vectors are loaded, stored and called with."""
+    """LLVM's side of a tile: how its vectors are made, loaded and stored."""
 
     def __init__(self, context, builder, tile):
         self.context, self.builder, self.tile = context, builder, tile
         self.vector = context.get_value_type(tile.dtype)
         self.count = tile.dtype.count
-        self.bytes = tile.dtype.dtype.bitwidth // 8
+        self.bytes = 1 if tile.dtype.dtype == types.boolean else tile.dtype.dtype.bitwidth // 8
         self.mask = ir.VectorType(ir.IntType(1), self.count)
 
     def pack(self, vectors):
@@ -231,19 +376,17 @@ class _Model:
     def store(self, value, start, index):
         self.builder.store(value, self.pointer(start, index), align=self.bytes)
 
-    def broadcast(self, number):
-        undefined, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(INT32, 0)
-        alone = self.builder.insert_element(undefined, number, first)
-        return self.builder.shuffle_vector(alone, undefined, ir.Constant(ir.VectorType(INT32, self.count), None))
+    def broadcast(self, number, kind=None):
+        kind = kind or self.vector
+        undefined = ir.Constant(kind, ir.Undefined)
+        alone = self.builder.insert_element(undefined, number, ir.Constant(INT32, 0))
+        return self.builder.shuffle_vector(alone, undefined, ir.Constant(ir.VectorType(INT32, kind.count), None))
 
     def mask_of_last(self, width, vectors):
         """Which lanes of the last of so many vectors lie below ``width``."""
-        left = self.builder.sub(width, ir.Constant(INT64, (vectors - 1) * self.count))
-        kind = ir.VectorType(INT64, self.count)
-        undefined = ir.Constant(kind, ir.Undefined)
-        alone = self.builder.insert_element(undefined, left, ir.Constant(INT32, 0))
-        limit = self.builder.shuffle_vector(alone, undefined, ir.Constant(ir.VectorType(INT32, self.count), None))
-        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(self.count))), limit)
+        left = self.builder.trunc(self.builder.sub(width, ir.Constant(INT64, (vectors - 1) * self.count)), INT32)
+        lane = ir.Constant(ir.VectorType(INT32, self.count), list(range(self.count)))
+        return self.builder.icmp_signed("<", lane, self.broadcast(left, lane.type))
 
     def load_masked(self, start, index, mask):
         pointer = self.pointer(start, index)
@@ -259,12 +402,12 @@ class _Model:
         self.builder.call(store, [value, pointer, ir.Constant(INT32, self.bytes), mask])
 
     def function(self, name, arguments):
-        return self._declare(name, self.vector, [self.vector] * arguments, pointer=False)
+        return self._declare(name, self.vector, [self.vector] * arguments, pointer="")
 
-    def _declare(self, name, result, arguments, pointer=True):
-        suffix = f".v{self.count}f{8 * self.bytes}" + (".p0" if pointer else "")
-        kind = ir.FunctionType(result, arguments)
-        return cgutils.get_or_insert_function(self.builder.module, kind, name + suffix)
+    def _declare(self, name, result, arguments, pointer=".p0"):
+        letter = "i" if isinstance(self.vector.element, ir.IntType) else "f"
+        suffix = f".v{self.count}{letter}{8 * self.bytes}{pointer}"
+        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name + suffix)
 
 
 def _address(context, builder, kind, array, index):

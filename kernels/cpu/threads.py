@@ -15,7 +15,7 @@ import subprocess
 import threading
 
 import numba
-from numba import config
+from numba import config, njit
 
 #: Numbers to be handled below which starting threads costs more than it saves.
 WORTH_THREADS = 1 << 15
@@ -69,6 +69,12 @@ def _initial():
     return min(int(wanted), config.NUMBA_NUM_THREADS)
 
 
+@njit(nogil=True)
+def share(vector, worker, workers):
+    """One worker's part of a vector. (Loops from 0 to its length are vectorised, those over a part of a range not.)"""
+    return vector[len(vector) * worker // workers:len(vector) * (worker + 1) // workers]
+
+
 def run(serial, parallel, work, *arguments):
     """Run a kernel on so many threads as ``work`` (multiply-adds or moved numbers) is worth.
 
@@ -80,10 +86,10 @@ def run(serial, parallel, work, *arguments):
         serial(0, 1, *arguments)
         return
     with _lock:
-        before = numba.get_num_threads()
-        if before == workers:
+        if workers == config.NUMBA_NUM_THREADS:
             parallel(workers, *arguments)
             return
+        before = numba.get_num_threads()
         numba.set_num_threads(workers)
         try:
             parallel(workers, *arguments)

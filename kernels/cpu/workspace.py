@@ -25,6 +25,7 @@ IDLE_BYTES = 1 << 29
 _ALIGNMENT = 64
 _buffers: dict[int, list[tuple[np.ndarray, int]]] = {}  # by size: buffers, and where in them the first line starts
 _lock = threading.Lock()
+_scratch = threading.local()
 
 
 def empty(shape, dtype):
@@ -41,18 +42,38 @@ def empty(shape, dtype):
         place = next(_idle_places(buffers), None)
         if place is None:
             _trim(IDLE_BYTES - size)
-            buffer = np.empty(size + _ALIGNMENT, np.uint8)
-            buffers.append((buffer, -buffer.ctypes.data % _ALIGNMENT))
+            buffers.append(_buffer(size))
         else:
             buffers.append(buffers.pop(place))
         buffer, start = buffers[-1]
         return np.ndarray(shape, dtype, buffer, start)
 
 
+def scratch(name, shape, dtype):
+    """An array for use within one call of one thread: the next request under the same name gets the same memory."""
+    kept = _scratch.__dict__
+    array = kept.get((name, shape, dtype))
+    if array is None:
+        size = math.prod(shape) * dtype.itemsize
+        old = kept.get(name)
+        if old is None or len(old[0]) < size + _ALIGNMENT:
+            for key in [key for key in kept if key[0] == name]:
+                del kept[key]  # views of the buffer that is now too small
+            kept[name] = _buffer(size)
+        array = kept[name, shape, dtype] = np.ndarray(shape, dtype, *kept[name])
+    return array
+
+
 def clear():
     """Give all idle buffers back to the operating system."""
+    _scratch.__dict__.clear()
     with _lock:
         _trim(0)
+
+
+def _buffer(size):
+    buffer = np.empty(size + _ALIGNMENT, np.uint8)
+    return buffer, -buffer.ctypes.data % _ALIGNMENT
 
 
 def _idle_places(buffers):

@@ -20,6 +20,11 @@ COMMANDS = {
     "train": "train a network and write its weights, figures and pictures to runs/",
     "evaluate": "measure a trained network on a data set or a folder of pictures",
     "predict": "say what is in pictures",
+    "explain": "show what a network sees in a picture: maps, filters and features on one sheet",
+    "animate": "show a layer at work on a picture, as a moving picture",
+    "gradcheck": "check the gradients of every back-end, or of a file of your own, and name the mistakes",
+    "exercises": "write skeleton files to fill in, one per lesson; gradcheck grades them",
+    "bench": "measure speed, start and memory on this machine, beside PyTorch, Keras and JAX",
     "data": "list the data sets: what is there, what is missing, how large; download them",
     "doctor": "check this machine: libraries, threads, vector width, caches, GPU",
 }

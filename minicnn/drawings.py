@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from minicnn.figures import BLUE, COLOURS, ORANGE, SIGNED, new_figure, show_image, show_signed
@@ -37,7 +39,7 @@ def grids(arrays, windows=None, signs=None, size=0.52, title=None, decimals=2):
         for row, column, rows, columns in (windows or {}).get(name, []):
             frame(axis, row, column, rows, columns)
     rows = [values.shape[0] for values in arrays.values()]
-    for axis, sign, middle in zip(axes[0][1:], signs or [], (min(pair) / 2 - 0.5 for pair in zip(rows, rows[1:]))):
+    for axis, sign, middle in zip(axes[0][1:], signs or [], (min(pair) / 2 - 0.5 for pair in itertools.pairwise(rows))):
         axis.text(-0.5 - gap / 2, middle, sign, ha="center", va="center", fontsize=15)
     if title:
         figure.suptitle(title, fontsize=12)
@@ -126,12 +128,25 @@ def curves(lines, x=None, xlabel="", ylabel="", title=None, xscale="linear", ysc
         axis.plot(xs, ys, label=name, color=COLOURS[number % len(COLOURS)], linestyle=styles[number % len(styles)],
                   linewidth=2, marker=marks, markersize=5)
     axis.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale, **options)
+    for direction in (axis.xaxis, axis.yaxis):
+        plain_ticks(direction)
     if title:
         axis.set_title(title, fontsize=12)
     axis.grid(alpha=0.25)
     if len(lines) > 1:
         axis.legend(frameon=False)
     return figure or axis.figure
+
+
+def plain_ticks(direction):
+    """0.1, 0.2, 0.5 instead of powers of ten, on a logarithmic axis of less than three decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = sorted(direction.get_view_interval())
+    if direction.get_scale() == "log" and low > 0 and high / low < 1000:
+        direction.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        direction.set_major_formatter("{x:g}")
+        direction.set_minor_formatter(NullFormatter())
 
 
 def paths(height, tracks, low, high, minimum=None, title=None):

@@ -29,25 +29,33 @@ def feature_maps(maps, columns=16, title=None):
     if not maps:
         raise ValueError("maps: none of the layers makes images")
     columns = min(columns, max(array.shape[2] for array in maps.values()))
-    figure, axes = new_figure(0.72 * columns + 1.5, 0.86 * len(maps) + 0.5, len(maps), columns)
-    for row, (name, array) in zip(axes, maps.items()):
-        draw_channels(row, array)
-        row[0].set_ylabel(f"{name}\n{'x'.join(map(str, array.shape))}", rotation=0, ha="right", va="center", fontsize=9)
+    figure, axes = new_figure(0.72 * columns + 1.5, 0.9 * len(maps) + 0.5, len(maps), 1)
+    for axis, (name, array) in zip(axes[:, 0], maps.items()):
+        draw_channels(axis, array, columns)
+        axis.set_ylabel(f"{name}\n{'x'.join(map(str, array.shape))}", rotation=0, ha="right", va="center", fontsize=9)
     figure.suptitle(title or "what each layer makes of the picture (dark is small, bright is large)", fontsize=11)
     return figure
 
 
-def draw_channels(axes, array):
-    """The strongest channels of ``array (H, W, O)``, one on each of the axes, all on one scale."""
+def draw_channels(axis, array, columns):
+    """The strongest channels of ``array (H, W, O)`` in a row, in their own order, on one scale, with their numbers."""
     strength = np.abs(array).mean(axis=(0, 1))
-    chosen = np.sort(np.argsort(-strength, kind="stable")[:len(axes)])
-    low, high = min(array.min(), 0), array.max() or 1
-    for axis in axes:
-        axis.spines[:].set_visible(False)
-        axis.set(xticks=[], yticks=[])
-    for axis, channel in zip(axes, chosen):
-        axis.imshow(array[..., channel], cmap=STRENGTH, vmin=low, vmax=high)
-        axis.set_title(str(channel), fontsize=7, pad=2)
+    chosen = np.sort(np.argsort(-strength, kind="stable")[:columns])
+    draw_row(axis, [array[..., channel] for channel in chosen], chosen, columns, STRENGTH, min(array.min(), 0),
+             array.max() or 1)
+
+
+def draw_row(axis, pictures, labels, columns, colours, low, high):
+    """Pictures of one size side by side with a small gap, as one image, with a label above each."""
+    height, width = pictures[0].shape[:2]
+    gap = 0.12
+    for place, (picture, label) in enumerate(zip(pictures, labels)):
+        left = place * (1 + gap)
+        axis.imshow(picture, cmap=colours, vmin=low, vmax=high, extent=(left, left + 1, height / width, 0))
+        axis.text(left + 0.5, -0.06, str(label), ha="center", va="bottom", fontsize=7)
+    axis.set(xlim=(0, columns * (1 + gap) - gap), ylim=(height / width, 0), xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+    axis.set_anchor("W")
 
 
 def explanations(model, x, classes=None, names=None, patch=3, value=0.0):
@@ -163,9 +171,8 @@ def explanation_sheet(model, picture, class_number=None, names=None, patch=3, va
     maps = all_maps(model, x, chosen, patch, value)
     layers = {name: array for name, array in explain.feature_maps(model, x).items() if array.ndim == 4}
     columns = 14
-    figure = figure_class()(figsize=(11, 4.6 + 0.8 * len(layers)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.05)
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(2.5, 1.1, 0.8 * len(layers)))
+    figure = figure_class()(figsize=(11, 4.6 + 0.85 * len(layers)), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(2.6, 1.3 + 0.85 * len(layers)))
     row = top.subplots(1, 5, width_ratios=(1, 1.15, 1, 1, 1))
     show_image(row[0], x[0])
     row[0].set_title("picture", fontsize=11)
@@ -176,24 +183,21 @@ def explanation_sheet(model, picture, class_number=None, names=None, patch=3, va
         axis.set_xlabel(_HOW_TO_READ[method], fontsize=8.5)
     first = next((layer for layer in model.layers if isinstance(layer, Conv2D)), None)
     w = np.array(model.ops.to_numpy(first.w))
-    cells = middle.subplots(1, columns)
+    rows = bottom.subplots(1 + len(layers), 1)
     number = f"the first {columns} of {w.shape[3]}" if w.shape[3] > columns else f"the {w.shape[3]}"
-    middle.suptitle(f"{number} filters of {first.name}, " + (
-        "in colour" if w.shape[2] == 3 else "blue is negative, red positive"), fontsize=10)
     limit = float(np.abs(w).max()) or 1.0
-    for axis in cells:
-        axis.set_axis_off()
-    for o, axis in zip(range(w.shape[3]), cells):
-        if w.shape[2] == 3:
-            axis.imshow(0.5 + 0.5 * w[..., o] / limit)
-        else:
-            axis.imshow(w[..., o].mean(axis=2), cmap=SIGNED, vmin=-limit, vmax=limit)
-        axis.set_title(str(o), fontsize=7, pad=2)
-    bottom.suptitle("feature maps, the strongest channels of each layer: dark is small, bright is large", fontsize=10)
-    for cells, (name, array) in zip(np.atleast_2d(bottom.subplots(len(layers), columns)), layers.items()):
-        draw_channels(cells, array[0])
-        cells[0].set_ylabel(f"{name}\n{'x'.join(map(str, array.shape[1:]))}", rotation=0, ha="right", va="center",
-                            fontsize=8)
+    colour = w.shape[2] == 3
+    kernels = [0.5 + 0.5 * w[..., o] / limit if colour else w[..., o].mean(axis=2) for o in range(w.shape[3])]
+    draw_row(rows[0], kernels[:columns], range(columns), columns, SIGNED, -limit, limit)
+    rows[0].set_ylabel(f"{first.name}\nfilters", rotation=0, ha="right", va="center", fontsize=8)
+    rows[0].set_title(f"{number} filters of {first.name}" + (
+        ", in colour" if colour else ": blue is negative, red positive"), fontsize=10, pad=14)
+    for axis, (name, array) in zip(rows[1:], layers.items()):
+        draw_channels(axis, array[0], columns)
+        shape = "x".join(map(str, array.shape[1:]))
+        axis.set_ylabel(f"{name}\n{shape}", rotation=0, ha="right", va="center", fontsize=8)
+    rows[1].set_title("feature maps, the strongest channels of each layer: dark is small, bright is large", fontsize=10,
+                      pad=14)
     figure.suptitle(title or f"{model.name}: the score of class {_name(names, chosen[0])}", fontsize=13)
     return figure
 

@@ -210,6 +210,22 @@ def _at(error, path):
     return f" ({where.partition(':')[0]})" if where.startswith("line") else ""
 
 
+def evaluator(backend, operation, arguments, argument):
+    """``evaluate(value) -> (y, signature)`` for finite differences: the forward function with one argument replaced."""
+    function = getattr(backend, operation.forward)
+    to_backend, to_numpy = getattr(backend, "asarray", arrays.asarray), getattr(backend, "to_numpy", arrays.to_numpy)
+    several = len(operation.results) > 1
+
+    def evaluate(value):
+        given = {**arguments, argument: value}
+        ordered = arguments_for(operation.forward, given)
+        y = function(*[to_backend(one.copy()) if isinstance(one, np.ndarray) else one for one in ordered.values()])
+        y = y[0] if several else y
+        side = operation.kinks(given) if operation.kinks and argument == operation.inputs[0] else None
+        return (y if np.isscalar(y) else to_numpy(y)), side
+    return evaluate
+
+
 def find_overwriting_line(backend, operation, function, available, path):
     """The author's line that writes to an argument: the same call again with read-only arrays, or None."""
     arguments = arguments_for(function, available)

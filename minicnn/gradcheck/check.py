@@ -14,8 +14,7 @@ import numpy as np
 
 from kernels import reference
 from minicnn.gradcheck import numeric
-from minicnn.gradcheck.calls import call, solve
-from minicnn.gradcheck.grade import evaluator
+from minicnn.gradcheck.calls import call, evaluator, solve
 from minicnn.gradcheck.operations import OPERATIONS
 from minicnn.gradcheck.report import error as error_words
 from minicnn.gradcheck.report import table

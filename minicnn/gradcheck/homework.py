@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 
 import minicnn
-from minicnn.gradcheck.grade import FunctionReport
+from minicnn.gradcheck.results import FunctionReport
 
 #: Seconds that one call of a function may take, that loading the file may take, and that Python may take to start; and
 #: how many times the first of these all calls of a function together may take.

@@ -6,8 +6,7 @@ import numpy as np
 
 from minicnn.figures import COLOURS, STRENGTH, new_figure, save
 from minicnn.gradcheck import numeric
-from minicnn.gradcheck.calls import call, solve
-from minicnn.gradcheck.grade import evaluator
+from minicnn.gradcheck.calls import call, evaluator, solve
 from minicnn.gradcheck.operations import OPERATIONS
 
 #: Operations whose curves are drawn for a back-end: a linear one, whose error only falls as the step grows, and others.

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import arrays
 from .checks import checks
-from .device import blocks_for, cuda, device_function, launch
+from .device import blocks_for, cuda, device_function, kernel, launch
 from .reductions import LANES, tree_maximum, tree_sum
 
 uint32 = np.uint32
@@ -148,12 +148,12 @@ def forward_kernel(formula, T):
     """``y[i] = formula(x[i], slope)``."""
     function = device_function(formula(T))
 
-    @cuda.jit
-    def kernel(x, y, slope):
+    @kernel(formula.__name__.strip("_"))
+    def elementwise(x, y, slope):
         i = uint32(cuda.grid(1))
         if i < y.size:
             y[i] = function(x[i], slope)
-    return kernel
+    return elementwise
 
 
 @functools.cache
@@ -161,12 +161,12 @@ def backward_kernel(formula, T):
     """``dx[i] = formula(dy[i], y[i], slope)``."""
     function = device_function(formula(T))
 
-    @cuda.jit
-    def kernel(dy, y, dx, slope):
+    @kernel(formula.__name__.strip("_"))
+    def elementwise(dy, y, dx, slope):
         i = uint32(cuda.grid(1))
         if i < dx.size:
             dx[i] = function(dy[i], y[i], slope)
-    return kernel
+    return elementwise
 
 
 @functools.cache

@@ -208,14 +208,14 @@ def empty(shape, dtype):
 
 def _allocate(size, dtype):
     try:
-        return cuda.device_array(max(size, 1), dtype)[:size]
+        return device.allocate(size, dtype)
     except Exception as error:
         if "OUT_OF_MEMORY" not in str(error).upper().replace(" ", "_"):
             raise
     gc.collect()
     free_memory()
     try:
-        return cuda.device_array(max(size, 1), dtype)[:size]
+        return device.allocate(size, dtype)
     except Exception as error:
         raise MemoryError(f"the device has no room for {size} more elements of {dtype} ({size * dtype.itemsize} "
                           "bytes): a smaller batch needs less") from error

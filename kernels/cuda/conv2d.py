@@ -96,7 +96,8 @@ def _weight_product(x, dy, y, w_shape, stride, padding):
     else:
         vector_in = channels % width == 0 and x.is_aligned
         vector_out = columns % width == 0 and dy.is_aligned and (y is None or y.is_aligned)
-        tile, splits, chunk, blocks = tiles.plan(weights + 1, columns, pixels, dtype.type)
+        tile, splits, chunk, blocks = tiles.plan(weights + 1, columns, pixels, dtype.type,
+                                                 narrow=not vector_in)
         kernel = weight_product(dtype.type, tile, vector_in, vector_out, y is not None)
         target = gradients if splits == 1 else arrays.empty((splits * gradients.size,), dtype)
         launch(kernel, blocks, tile.threads, x, dy, dy if y is None else y, target, height, image_width, channels,

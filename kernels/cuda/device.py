@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import importlib.metadata
 import importlib.util
 import sys
-import threading
 import warnings
 
 import numpy as np
@@ -24,6 +22,10 @@ from numba import config, cuda, types
 from numba.extending import intrinsic
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+
+if SIMULATED:
+    from . import simulator
+    simulator.improve()
 
 #: Bytes that one load instruction can move for one thread, if the address is a multiple of it.
 VECTOR_BYTES = 16
@@ -34,6 +36,18 @@ HOW_TO_INSTALL = ("pip install 'minicnn[cuda13]' for a driver of CUDA 13 or late
 #: Kernels launched since the import.
 launches = 0
 
+#: None, or a list: then launches are noted there, as (kernel, arguments), and not done, and arrays are NumPy's. That is
+#: how ``compile_check`` learns which kernels the operations use, with which types of arguments.
+recorded = None
+
+
+def kernel(name):
+    """Like ``cuda.jit``, for a kernel that is made in several variants: ``name`` is what a profiler shows."""
+    def decorate(function):
+        function.__name__ = function.__qualname__ = name
+        return cuda.jit(function)
+    return decorate
+
 
 def launch(kernel, blocks, threads, *arguments):
     """Start ``kernel`` on a grid of ``blocks`` blocks of ``threads`` threads; an empty grid is no work.
@@ -42,27 +56,31 @@ def launch(kernel, blocks, threads, *arguments):
     kernel runs some time after this function has returned, but before every kernel that is launched later.
     """
     global launches
-    if 0 in np.atleast_1d(blocks):
+    if blocks == 0:
         return
     launches += 1
     arguments = [_kernel_argument(argument) for argument in arguments]
-    with _simulator_quiet() if SIMULATED else contextlib.nullcontext():
+    if recorded is not None:
+        recorded.append((kernel, arguments))
+    elif SIMULATED:
+        with warnings.catch_warnings():  # numbers overflow and divide by zero in silence, as they do on the device
+            warnings.simplefilter("ignore", RuntimeWarning)
+            kernel[blocks, threads](*arguments)
+    else:
         kernel[blocks, threads](*arguments)
 
 
+def allocate(size, dtype):
+    """Device memory for ``size`` elements, as numba's one-dimensional array."""
+    if recorded is not None:
+        return np.empty(size, dtype)
+    return cuda.device_array(max(size, 1), dtype)[:size]
+
+
 def _kernel_argument(argument):
-    flat = getattr(argument, "flat", None)
-    if flat is not None and not isinstance(argument, np.generic):
-        return flat
-    return np.uint32(argument) if isinstance(argument, int) else argument
-
-
-@contextlib.contextmanager
-def _simulator_quiet():
-    """Numbers that overflow or divide by zero pass without a warning, as they do on the device."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield
+    if isinstance(argument, int):
+        return np.uint32(argument)
+    return argument if isinstance(argument, np.generic) else argument.flat
 
 
 def blocks_for(count, threads):
@@ -82,13 +100,9 @@ def device_function(function):
     return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
-def _simulated_barrier():
-    threading.current_thread().syncthreads()
-
-
 #: All threads of a block wait here for each other. (``cuda.syncthreads``; under the simulator a function of another
 #: module than the kernel's cannot reach that name.)
-barrier = _simulated_barrier if SIMULATED else cuda.syncthreads
+barrier = simulator.barrier if SIMULATED else cuda.syncthreads
 
 
 @intrinsic
@@ -126,7 +140,6 @@ copy_vector = _simulated_copy_vector if SIMULATED else _copy_vector
 
 # ---- what may be missing ------------------------------------------------------------------------------------------
 
-@functools.cache
 def require_device():
     """Return if a GPU can be used; otherwise one sentence that says what is missing and what to do.
 
@@ -137,7 +150,7 @@ def require_device():
     RuntimeError
         Where the driver or the device is.
     """
-    if SIMULATED:
+    if SIMULATED or recorded is not None or _found:
         return
     if importlib.util.find_spec("numba_cuda") is None:
         raise ImportError("the cuda back-end needs the package numba-cuda, which is not installed: "
@@ -158,6 +171,11 @@ def require_device():
         raise RuntimeError(f"the cuda back-end found a driver (CUDA {driver[0]}.{driver[1]}) but cannot use a GPU "
                            f"({reason}): see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not hide it, "
                            "or choose the back-end cpu")
+    _found.append(True)
+
+
+#: Not empty once a device has been found.
+_found = []
 
 
 def _driver_version():

@@ -18,7 +18,7 @@ import functools
 
 import numpy as np
 
-from .device import VECTOR_BYTES, barrier, copy_vector, cuda
+from .device import VECTOR_BYTES, barrier, copy_vector, cuda, kernel
 from .tiles import multiply, write_outputs
 
 uint32, int32 = np.uint32, np.int32
@@ -63,9 +63,11 @@ def pixel_product(T, tile, vector_in, vector_out, dilated, backward, masked):
     A_TILES, B_TILES, OUTPUTS, A_NEXT, B_NEXT = 2 * A_TILE, 2 * B_TILE, TM * TN, A_LOADS * A_VECTOR, B_LOADS * B_VECTOR
     COLUMN_THREADS = BN // TN
     zero = T(0)
+    name = (f"pixel_product_{BM}x{BN}_in{A_VECTOR}_out{V if vector_out else 1}{'_backward' * backward}"
+            f"{'_dilated' * dilated}{'_masked' * masked}")
     multiply_tiles, write = multiply(T, tile, A_WIDTH, B_WIDTH), write_outputs(T, tile, vector_out)
 
-    @cuda.jit
+    @kernel(name)
     def pixel_product(x, y, w, b, out, height, width, channels, out_height, out_width, columns, kernel_width, taps,
                       stride_v, stride_h, top, left, dilation_v, dilation_h, rows, chunk, has_bias, relu):
         a_tile = cuda.shared.array(A_TILES, T)  # two of each: one is written while the other is read

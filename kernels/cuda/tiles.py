@@ -67,8 +67,11 @@ class Plan(NamedTuple):
 
 
 @functools.cache
-def plan(rows, columns, depth, T):
+def plan(rows, columns, depth, T, narrow=False):
     """The plan for a product of ``rows`` x ``columns`` outputs, sums of ``depth`` terms.
+
+    ``narrow``: only tiles that are not wider than the block has threads, for a left factor that is loaded element by
+    element along its rows.
 
     A small product gives too few blocks to fill the device; then the sum is split, and ``add_parts`` adds the parts.
     The plan depends on the shape alone, never on the device, so the same input gives the same bits everywhere.
@@ -79,7 +82,8 @@ def plan(rows, columns, depth, T):
         busy = min(1.0, down * across * splits / BLOCKS_WANTED)
         return down * tile.BM * across * tile.BN / (SPEED[tile] * busy)
 
-    tile = min(SPEED if T == np.float32 else (MEDIUM, SMALL), key=time)  # 64 sums in float64 fill all registers
+    candidates = (MEDIUM, SMALL) if T is np.float64 else SPEED  # 64 sums in float64 would fill all registers
+    tile = min((tile for tile in candidates if not narrow or tile.threads >= tile.BM), key=time)
     down, across = -(-rows // tile.BM), -(-columns // tile.BN)
     splits = max(1, min(BLOCKS_WANTED // (down * across), depth // SHORTEST_SUM))
     chunk = -(-depth // (splits * tile.BK)) * tile.BK

@@ -17,7 +17,7 @@ import functools
 
 import numpy as np
 
-from .device import VECTOR_BYTES, barrier, copy_vector, cuda
+from .device import VECTOR_BYTES, barrier, copy_vector, cuda, kernel
 from .tiles import multiply, write_outputs
 
 uint32, int32 = np.uint32, np.int32
@@ -32,13 +32,15 @@ def weight_product(T, tile, vector_in, vector_out, masked):
     A_LOADS, A_STEP = BM * BK // (A_VECTOR * tile.threads), A_VECTOR * tile.threads // BM
     B_LOADS, B_STEP = BN * BK // (B_VECTOR * tile.threads), B_VECTOR * tile.threads // BN
     A_ACROSS, B_ACROSS = BM // A_VECTOR, BN // B_VECTOR
+    assert max(A_ACROSS, B_ACROSS) <= tile.threads, "the threads of the block do not reach across the tile"
     A_TILE, B_TILE = BK * BM, BK * BN
     A_TILES, B_TILES, OUTPUTS, A_NEXT, B_NEXT = 2 * A_TILE, 2 * B_TILE, TM * TN, A_LOADS * A_VECTOR, B_LOADS * B_VECTOR
     COLUMN_THREADS = BN // TN
     zero, one = T(0), T(1)
+    name = f"weight_product_{BM}x{BN}_in{A_VECTOR}_out{B_VECTOR}{'_masked' * masked}"
     multiply_tiles, write = multiply(T, tile, BM, BN), write_outputs(T, tile, vector_out)
 
-    @cuda.jit
+    @kernel(name)
     def weight_product(x, dy, y, out, height, width, channels, out_height, out_width, columns, kernel_width, weights,
                        stride_v, stride_h, top, left, pixels, chunk):
         a_tile = cuda.shared.array(A_TILES, T)

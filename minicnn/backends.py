@@ -43,6 +43,16 @@ def resolve_backend(backend="cpu", fallback="im2col"):
     return kernels.get_backend(backend, fallback=None if isinstance(backend, str) else fallback)
 
 
+def set_num_threads(number):
+    """Let the ``cpu`` back-end use so many threads from now on. (NumPy's own are set by OPENBLAS_NUM_THREADS.)"""
+    kernels.get_backend("cpu").set_num_threads(number)
+
+
+def get_num_threads():
+    """How many threads the ``cpu`` back-end uses."""
+    return kernels.get_backend("cpu").get_num_threads()
+
+
 def load_file(path):
     """Import a Python file as a module; whatever goes wrong is a ``ValueError`` with the file's own line.
 

@@ -165,6 +165,8 @@ def _take(outcome, name, value, to_numpy, expected, dtype):
         problem("type", f"{name} is a list; expected a NumPy array (np.array(...) makes one)")
     elif not scalar and not hasattr(value, "shape"):
         return problem("type", f"{name} is a {_kind(value)}; expected an array of shape {np.shape(expected)}")
+    if scalar and not hasattr(value, "shape") and hasattr(value, "__float__"):
+        value = float(value)  # a device's number, which is fetched only now
     try:
         value = np.array(to_numpy(value))
     except Exception:
@@ -172,8 +174,8 @@ def _take(outcome, name, value, to_numpy, expected, dtype):
     if value.dtype.kind not in "fiub":
         return problem("type", f"{name} has dtype {value.dtype}; expected {_dtype_words(wanted)}")
     if value.shape != np.shape(expected):
-        hint = _shape_hint(value.shape, np.shape(expected))
-        return problem("shape", f"{name} has shape {value.shape}; expected {np.shape(expected)}{hint}", value.shape)
+        wish = "one number" if scalar else f"{np.shape(expected)}{_shape_hint(value.shape, np.shape(expected))}"
+        return problem("shape", f"{name} has shape {value.shape}; expected {wish}", value.shape)
     if not scalar and not _same_kind(value.dtype, wanted):
         problem("dtype", f"{name} has dtype {value.dtype}; expected {_dtype_words(wanted)}")
     outcome.results[name] = value
@@ -222,7 +224,7 @@ def evaluator(backend, operation, arguments, argument):
         y = function(*[to_backend(one.copy()) if isinstance(one, np.ndarray) else one for one in ordered.values()])
         y = y[0] if several else y
         side = operation.kinks(given) if operation.kinks and argument == operation.inputs[0] else None
-        return (y if np.isscalar(y) else to_numpy(y)), side
+        return (np.float64(float(y)) if operation.is_loss else to_numpy(y)), side
     return evaluate
 
 

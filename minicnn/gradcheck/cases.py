@@ -72,7 +72,7 @@ def max_pool2d_cases(rng, dtype):
     ties = dict(general, x=tied(rng, general["x"].shape, dtype))
     negative = dict(general, x=-np.abs(spaced(rng, general["x"].shape, dtype)))
     plain = dict(cases[0].arguments, x=tied(rng, cases[0].arguments["x"].shape, dtype))
-    return [*cases, Case("ties", plain), Case("ties, all varied", ties), Case("negative numbers", negative)]
+    return [*cases, Case("ties", plain), Case("all varied with ties", ties), Case("negative numbers", negative)]
 
 
 def avg_pool2d_cases(rng, dtype):
@@ -124,7 +124,7 @@ def _window_variations(rng, pool=False):
     horizontal = (kw - 1, 0) if rng.integers(2) else (0, kw - 1)
     yield ("all varied", (n, 6 + int(rng.integers(0, 2)), 4 + int(rng.integers(0, 2)), c, c + 1), (kh, kw),
            (2, 1) if rng.integers(2) else (1, 2), (vertical, horizontal))
-    yield "all varied, other way", (2, 4, 7, 3, 2), (kw, kh), (2, 1), ((1, 0), (0, 1))
+    yield "all varied again", (2, 4, 7, 3, 2), (kw, kh), (2, 1), ((1, 0), (0, 1))
 
 
 def dense_cases(rng, dtype):
@@ -133,7 +133,7 @@ def dense_cases(rng, dtype):
     cases = []
     for name, (n, inputs, outputs) in {"plain": (1, 4, 4), "several samples": (5, 4, 4), "more outputs": (1, i, o),
                                        "more inputs": (1, o, i), "all sizes alike": (4, 4, 4),
-                                       "all varied": (3, i, o), "all varied, other way": (2, o, i)}.items():
+                                       "all varied": (3, i, o), "all varied again": (2, o, i)}.items():
         cases.append(Case(name, {"x": normal(rng, (n, inputs), dtype), "w": normal(rng, (inputs, outputs), dtype),
                                  "b": normal(rng, (outputs,), dtype)}))
     return [*cases, Case("no bias", dict(cases[-1].arguments, b=None))]

@@ -58,7 +58,6 @@ def grade_function(backend, function, seed=0, path=None, own_forward=True, budge
         if any(problem.kind == "not written" for problem in outcomes[0].problems):
             report.verdict = "not written"
             return report
-        report.cases = len(outcomes)
         _signature(report, backend, function)
         _structure(report, backend, operation, function, solved, outcomes, path)
         _compare(report, operation, function, solved, outcomes)
@@ -145,7 +144,7 @@ def _code(where):
 
 
 def _compare(report, operation, function, solved, outcomes):
-    """Numbers against the reference's, result by result."""
+    """Numbers against the reference's, result by result; and in which cases all of them are right."""
     names = list(operation.results_of(function)) + [name for name in operation.in_place
                                                     if function == operation.forward]
     for name in names:
@@ -158,6 +157,8 @@ def _compare(report, operation, function, solved, outcomes):
             observations.append(seen)
             floor = numeric.FLOOR["float64"] if expected.dtype.kind == "f" else 1.0
             errors.append(None if actual is None else numeric.relative_error(actual, expected, floor))
+            if not seen.right and item.case.name not in report.wrong_cases:
+                report.wrong_cases.append(item.case.name)
         known = [error.max(initial=0.0) for error in errors if error is not None]
         if not known:
             result.verdict, result.error = "wrong", None
@@ -170,6 +171,7 @@ def _compare(report, operation, function, solved, outcomes):
         elif result.verdict != "good":
             _explain(result, function, observations, errors)
         report.results.append(result)
+    report.right_cases = [item.case.name for item in solved if item.case.name not in report.wrong_cases]
 
 
 def _explain(result, function, observations, errors):

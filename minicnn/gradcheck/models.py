@@ -108,7 +108,7 @@ def check_loss(loss, predictions, targets, sample_weight=None, backend="im2col",
     targets = ops.asarray(_numbers(targets, "float64"))
 
     def forward(value):
-        return np.float64(loss(ops.asarray(value.copy()), targets, weights)[0]), None
+        return np.float64(float(loss(ops.asarray(value.copy()), targets, weights)[0])), None
 
     gradient = np.array(ops.to_numpy(loss(ops.asarray(predictions.copy()), targets, weights)[1]))
     settings = _Settings(np.random.default_rng([seed, 22]), coordinates)
@@ -155,7 +155,7 @@ def check_model(model, x, labels, loss=None, backend=None, training=True, dtype=
     if dtype == "float64":
         def forward(value):
             sides.clear()
-            return np.float64(loss_of(copied.forward(value, training))[0]), list(sides)
+            return np.float64(float(loss_of(copied.forward(value, training))[0])), list(sides)
         share = None if budget is None else budget / (1 + sum(len(layer.parameters) for layer in copied.layers))
         settings = _Settings(np.random.default_rng([seed, 23]), coordinates, MODEL_STEP, True, share)
         rows = _check_tensors(model.name, copied, forward, x, dx, np.float64(1.0), settings)

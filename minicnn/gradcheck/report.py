@@ -82,6 +82,9 @@ def function_report(function):
     for result in function.results:
         if result.verdict != "good" and result.place:
             lines += _result(result)
+    if function.right_cases and function.wrong_cases:
+        lines.append(_wrap(f"right in the cases: {', '.join(function.right_cases)}", "  "))
+        lines.append(_wrap(f"not in: {', '.join(function.wrong_cases)}", "  "))
     for note in function.notes:
         lines.append(_wrap(f"note: {note}", "  "))
     lines += ["  " + line for line in _prints(function.prints)]
@@ -92,7 +95,7 @@ def _result(result):
     lines = [_wrap(f"{result.name}: {result.where}", "  ")] if result.where else [f"  {result.name}:"]
     right = f"{result.place} is {number(result.actual)}, should be {number(result.expected)}"
     if result.difference is not None:
-        right += f" (finite differences of your forward: {number(result.difference)})"
+        right += f" (finite differences: {number(result.difference)})"
     lines.append(_wrap(right, "      "))
     lines.append(_wrap(f"in the case {result.case}", "      "))
     lines += ["      " + line for line in result.picture]

@@ -41,7 +41,8 @@ class FunctionReport:
     problems: list = field(default_factory=list)
     notes: list = field(default_factory=list)
     problem_keys: list = field(default_factory=list)
-    cases: int = 0
+    right_cases: list = field(default_factory=list)
+    wrong_cases: list = field(default_factory=list)
     seconds: float = 0.0
     prints: str = ""
 

@@ -45,23 +45,30 @@ class RandomGather(Layer):
             self.taps = self.draw(np.random.default_rng(self.stream.seed_for(self.index)), x.shape[0])
         if self.taps is None:
             return x
-        pictures = self.ops.to_numpy(x)
-        n = np.arange(len(pictures))[:, None, None]
-        y = 0
+        pixels = self.ops.to_numpy(x).reshape(-1, x.shape[3])
+        y = None
         for rows, columns, weights in self.taps:
-            gathered = pictures[n, rows, columns]
-            y += gathered if weights is None else gathered * weights[..., None].astype(pictures.dtype)
-        return self.ops.asarray(np.ascontiguousarray(y))
+            tap = np.take(pixels, self._numbers(rows, columns), axis=0)
+            if weights is not None:
+                tap *= weights[..., None].astype(tap.dtype)
+            y = tap if y is None else np.add(y, tap, out=y)
+        return self.ops.asarray(y)
 
     def backward(self, dy):
         if self.taps is None:
             return dy
         dy = self.ops.to_numpy(dy)
-        n = np.arange(len(dy))[:, None, None]
         dx = np.zeros(self.x_shape, dy.dtype)
+        pixels = dx.reshape(-1, self.x_shape[3])
         for rows, columns, weights in self.taps:  # add.at: a pixel that was taken twice gets both gradients
-            np.add.at(dx, (n, rows, columns), dy if weights is None else dy * weights[..., None].astype(dy.dtype))
+            sent = dy if weights is None else dy * weights[..., None].astype(dy.dtype)
+            np.add.at(pixels, self._numbers(rows, columns), sent)
         return self.ops.asarray(dx)
+
+    def _numbers(self, rows, columns):
+        """Where the pixels ``(n, row, column)`` stand when all pixels of the batch are listed one after the other."""
+        count, h, w, _ = self.x_shape
+        return (np.arange(count)[:, None, None] * h + rows) * w + columns
 
 
 class RandomFlip(RandomGather):

@@ -189,18 +189,24 @@ class RandomRotation(RandomGather):
         u, v = np.arange(h)[:, None] - (h - 1) / 2, np.arange(w) - (w - 1) / 2
         row = u * np.cos(angle) - v * np.sin(angle) + (h - 1) / 2
         column = u * np.sin(angle) + v * np.cos(angle) + (w - 1) / 2
-        above, left = np.floor(row).astype(int), np.floor(column).astype(int)
-        down, right = row - above, column - left
-        taps = []
-        for rows, row_share in ((above, 1 - down), (above + 1, down)):
-            for columns, column_share in ((left, 1 - right), (left + 1, right)):
-                r, inside_r = place(rows, h, self.fill_mode)
-                c, inside_c = place(columns, w, self.fill_mode)
-                taps.append((r, c, row_share * column_share * inside_r * inside_c))
-        return taps
+        rows = between(row, h, self.fill_mode)
+        columns = between(column, w, self.fill_mode)
+        return [(r, c, row_weight * column_weight) for r, row_weight in rows for c, column_weight in columns]
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor, "fill_mode": self.fill_mode}
+
+
+def between(position, size, fill_mode):
+    """The two pixels around each position that falls between them, with their weights: the nearer, the more."""
+    first = np.floor(position)
+    share_of_second = position - first
+    first = first.astype(np.intp)
+    pairs = []
+    for index, weight in ((first, 1 - share_of_second), (first + 1, share_of_second)):
+        inside, counts = place(index, size, fill_mode)
+        pairs.append((inside, weight * counts))
+    return pairs
 
 
 def place(index, size, fill_mode):

@@ -14,20 +14,15 @@ from pathlib import Path
 #: Data sets by the name that ``load`` and the command line take, with the module that reads them.
 NAMES = {"digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion_mnist", "cifar10": "cifar10"}
 
-_LAZY = {**dict.fromkeys(NAMES.values(), ""), "Dataset": "dataset", "read_idx": "idx", "image_folder": "image_folder",
-         "read_picture": "image_folder"}
+_LAZY = {**dict.fromkeys(NAMES.values(), ""), "Dataset": "dataset", "read_idx": "idx", "image_folder": "pictures",
+         "read_picture": "pictures"}
 
 
 def __getattr__(name):
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}") if not _LAZY[name] else _from_module(name)
-
-
-def _from_module(name):
-    """A function whose module may bear its name: importing the module binds the name to it, so bind the function."""
-    globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    return globals()[name]
+    module = importlib.import_module(f"{__name__}.{_LAZY[name] or name}")
+    return getattr(module, name) if _LAZY[name] else module
 
 
 def __dir__():
@@ -68,7 +63,9 @@ def load(name, split=None, data_dir=None, **folder_options):
                              f"{', '.join(NAMES)}")
         if split is not None:
             raise ValueError(f"split: {split!r} is for the digits only; a folder is split by test_share and seed")
-        return _from_module("image_folder")(name, **folder_options)
+        from .pictures import image_folder
+
+        return image_folder(name, **folder_options)
     if folder_options:
         raise ValueError(f"{', '.join(folder_options)}: only for a folder of pictures, not for {name}")
     module = importlib.import_module(f"{__name__}.{NAMES[name]}")

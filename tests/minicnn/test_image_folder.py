@@ -154,3 +154,7 @@ def test_bad_folders(tmp_path):
         image_folder(tmp_path)
     with pytest.raises(NotADirectoryError):
         image_folder(tmp_path / "a" / "1.png")
+
+
+def test_functions_of_the_package_are_functions():
+    assert datasets.image_folder is image_folder and datasets.read_picture is read_picture

@@ -80,9 +80,7 @@ def _from_zoo(name, shape, classes, options):
                          f"{', '.join(zoo.ZOO)}, or the path of a Python file (it ends in .py)")
     if name == "image_cnn":
         return zoo.image_cnn(shape, classes, **options)
-    if name == "cifar_cnn":
-        options["image_size"] = shape[0]
-    model = zoo.ZOO[name](**options)
+    model = zoo.cifar_cnn(shape[0], **options) if name == "cifar_cnn" else zoo.ZOO[name](**options)
     if model.input_shape != shape or model.layers[-1].units != classes:
         raise ValueError(f"--model: {name} takes images of shape {model.input_shape} and knows "
                          f"{model.layers[-1].units} classes; the data have {shape} and {classes}. image_cnn takes any")

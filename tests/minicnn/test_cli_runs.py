@@ -136,6 +136,25 @@ def test_a_network_from_a_file(tmp_path, capsys):
             assert "undefined" in str(error)
 
 
+def test_the_network_for_each_data_set():
+    from minicnn.cli import runs
+    from minicnn.cli.train import DEFAULTS
+    from minicnn.datasets.dataset import make
+
+    for name, size, channels, augment, kinds in [
+            ("cifar10", 32, 3, ["flip", "crop=24"], ["RandomFlip", "RandomCrop", "Conv2D"]),
+            ("cifar10", 32, 3, [], ["Conv2D"]), ("mnist", 28, 1, ["shift=2"], ["RandomTranslation", "Conv2D"]),
+            ("fashion-mnist", 28, 1, [], ["Conv2D"]), ("my pictures", 20, 3, [], ["Conv2D"])]:
+        images = np.zeros((2, size, size, channels), np.float32)
+        data = make(name, (images, [0, 9]), (images, [0, 9]), tuple("0123456789"))
+        model = runs.make_model({**DEFAULTS, "augment": augment}, data)
+        runs.compile_model(model, DEFAULTS)
+        assert [layer.kind for layer in model.layers[:len(kinds)]] == kinds
+        assert model.predict(images).shape == (2, 10)
+        if "crop=24" in augment:
+            assert model.count_params() == minicnn.zoo.cifar_cnn(24).count_params()
+
+
 @pytest.mark.parametrize("argv, message", [
     (["--data", "minst"], "is mnist meant?"), (["--model", "mnist_cn"], "is mnist_cnn meant?"),
     (["--model", "mnist_cnn"], "takes images of shape (28, 28, 1)"), (["--augment", "flpi"], "is flip meant?"),

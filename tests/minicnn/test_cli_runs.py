@@ -221,7 +221,7 @@ def kill_and_resume(recipe, out, kills, rng):
         while process.poll() is None and not (out / "checkpoint.npz").exists() and time.monotonic() - started < 60:
             time.sleep(0.01)
         try:
-            process.wait(rng.uniform(0.0, 1.0))
+            process.wait(rng.uniform(0.0, 3.0))
         except subprocess.TimeoutExpired:
             process.kill()
         process.wait()

@@ -115,6 +115,11 @@ class Bench:
         return {f"{name}, 1 thread": name for name in wanted}
 
     @property
+    def process_names(self):
+        """The contestants whose starts and memory are measured; in a short run one peer, for starting takes long."""
+        return [*self.options.backends, *(self.options.peers[:1] if self.options.few else self.options.peers)]
+
+    @property
     def middle_batch(self):
         """The batch size at which scaling and memory are measured: 128, or the nearest below it."""
         return max((batch for batch in self.options.batches if batch <= 128), default=min(self.options.batches))
@@ -295,8 +300,8 @@ class Bench:
         else:
             caches = dict.fromkeys(self.names)  # the reader's own cache
             self.fill_caches(work)
-        for turn in range(max(1, min(3, self.options.repeats))):
-            for name in rotated(self.names, turn):
+        for turn in range(1 if self.options.few else min(3, self.options.repeats)):
+            for name in rotated(self.process_names, turn):
                 self.start_once("warm", name, work, caches[name])
 
     def start_once(self, kind, name, work, environment=None):
@@ -319,10 +324,11 @@ class Bench:
 
     def measure_memory(self):
         """Greatest resident memory of a process that trains."""
-        for work in works.networks("training", self.options.networks, [self.middle_batch]):
+        networks = self.options.networks[:1] if self.options.few else self.options.networks
+        for work in works.networks("training", networks, [self.middle_batch]):
             (self.folder / "start.npz").unlink(missing_ok=True)
             self.fill_caches(work)
-            for name in self.names:
+            for name in self.process_names:
                 self.progress(f"memory: {name}, {work.name}")
                 try:
                     _, worker = self.first_step(name, work, steps=2 * works.BATCHES)

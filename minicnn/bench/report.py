@@ -178,7 +178,7 @@ def rate_table(summary, section, title, columns):
         rows.append([work if networks else f"{work} [{unit}]", *(cell(entries.get(name)) for name in columns)])
         ratio = summary["ratios"][section].get(work, {})
         if networks and ratio:
-            rows.append([f"  {summary['leader']} is times as fast",
+            rows.append([f"  speed of {summary['leader']} over it",
                          *(f"{ratio[name]:.2f}x" if name in ratio else "" for name in columns)])
     return [table(title, ["work", *columns], rows)]
 
@@ -198,6 +198,7 @@ def start_table(summary, columns):
         return []
     kinds = [kind for kind in ("cold", "warm") if any(entry["kind"] == kind for entry in summary["starts"])]
     found = {(entry["kind"], entry["contestant"]): entry["median"] for entry in summary["starts"]}
+    columns = [name for name in columns if any(name == contestant for _, contestant in found)]
     rows = [[f"{kind} start", *(f"{found[kind, name]:.2f}" if (kind, name) in found else "" for name in columns)]
             for kind in kinds]
     return [table(f"Start of a process to the end of its first training step ({summary['starts'][0]['work']}): seconds",
@@ -211,6 +212,7 @@ def memory_table(summary, columns):
         return []
     works = list(dict.fromkeys(entry["work"] for entry in summary["memory"]))
     found = {(entry["work"], entry["contestant"]): entry["peak_bytes"] for entry in summary["memory"]}
+    columns = [name for name in columns if any(name == contestant for _, contestant in found)]
     rows = [[work, *(f"{found[work, name] / 2**20:.0f}" if found.get((work, name)) else "" for name in columns)]
             for work in works]
     return [table("Peak resident memory of a process that trains: MiB", ["work", *columns], rows)]

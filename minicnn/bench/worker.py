@@ -57,7 +57,7 @@ class Server:
 
     def answer(self, request):
         """The answer to one request; never raises."""
-        from minicnn.bench.contestants.base import Unsupported
+        from minicnn.bench.contestants.base import Unsteady, Unsupported
 
         fields = dict(request)
         command = fields.pop("command", None)
@@ -67,6 +67,8 @@ class Server:
             return getattr(self, command)(**fields) or {}
         except Unsupported:
             return {"unsupported": True}
+        except Unsteady as error:
+            return {"error": str(error), "kind": "not measured"}
         except Exception as error:
             return {"error": str(error), "kind": type(error).__name__, "traceback": traceback.format_exc()}
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from minicnn.cli import positive, positive_number
 
 SECTIONS = ("ops", "training", "inference", "scaling", "start", "memory")
+QUICK_SECTIONS = ("ops", "training", "inference", "start", "memory")
 
 
 def add_arguments(parser):
@@ -67,7 +68,7 @@ def choose(arguments):
     from minicnn.bench import contestants, machine, works
     from minicnn.bench.measure import Options
 
-    sections = known("only", arguments.only, SECTIONS) or SECTIONS
+    sections = known("only", arguments.only, SECTIONS) or (QUICK_SECTIONS if arguments.quick else SECTIONS)
     networks = known("networks", arguments.networks, works.NETWORKS) or tuple(works.NETWORKS)
     peers = arguments.peers[0] if arguments.peers in (["all"], ["none"]) else arguments.peers
     cores = machine.core_cpus()

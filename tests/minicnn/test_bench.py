@@ -179,7 +179,7 @@ def test_a_result_that_is_missing_or_nan_or_of_another_shape_is_no_agreement():
 def test_a_difference_is_what_both_cost_less_the_other():
     long, short = base.Job(lambda: time.sleep(0.06), dict), base.Job(lambda: time.sleep(0.01), dict)
     assert 0 < base.Difference(long, short, dict).seconds(4) < 4 * 0.06
-    with pytest.raises(RuntimeError, match="too busy"):
+    with pytest.raises(base.Unsteady, match="too busy"):
         base.Difference(short, long, dict).seconds(4)
 
 

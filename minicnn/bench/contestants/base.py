@@ -13,6 +13,10 @@ class Unsupported(Exception):
     """This contestant does not offer this work (a library without such an operation, say)."""
 
 
+class Unsteady(Exception):
+    """What was measured cannot be right: the machine is too busy."""
+
+
 class Job:
     """A piece of work, ready to be done again and again.
 
@@ -54,7 +58,7 @@ class Difference(Job):
         pairs = [(self.both.seconds(1), self.other.seconds(1)) for _ in range(max(3, calls))]
         difference = median(pair[0] for pair in pairs) - median(pair[1] for pair in pairs)
         if difference <= 0:
-            raise RuntimeError("the work seems to take no time at all: the machine is too busy to measure a difference")
+            raise Unsteady("seems to take no time at all: the machine is too busy to measure a difference")
         return difference * calls
 
 

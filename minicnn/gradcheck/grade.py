@@ -166,9 +166,10 @@ def _compare(report, operation, function, solved, outcomes):
             continue
         result.error = float(max(known))
         result.verdict = numeric.verdict(result.error, good=numeric.GOOD_EXACT)
-        if any(error is None for error in errors) and result.verdict == "good":
+        if result.verdict != "good":
+            _explain(result, function, observations, errors)
+        elif any(error is None for error in errors):
             result.verdict = "wrong"  # it fails in some cases; the problems say in which
-        elif result.verdict != "good":
             _explain(result, function, observations, errors)
         report.results.append(result)
     report.right_cases = [item.case.name for item in solved if item.case.name not in report.wrong_cases]
@@ -188,7 +189,7 @@ def _explain(result, function, observations, errors):
             result.map = pictures.error_map(result.name, np.nan_to_num(error, posinf=10.0))
             break
     cause = find_cause(function, result.name, observations)
-    if cause:
+    if cause and (result.place or cause.predict):  # that it works for some cases only, a problem's line says already
         result.cause_key, result.cause = cause.key, cause.text
 
 

@@ -80,7 +80,7 @@ def function_report(function):
     for problem in function.problems:
         lines.append(_wrap(problem, "  * "))
     for result in function.results:
-        if result.verdict != "good" and result.place:
+        if result.verdict != "good" and (result.place or result.cause):
             lines += _result(result)
     if function.right_cases and function.wrong_cases:
         lines.append(_wrap(f"right in the cases: {', '.join(function.right_cases)}", "  "))
@@ -93,12 +93,13 @@ def function_report(function):
 
 def _result(result):
     lines = [_wrap(f"{result.name}: {result.where}", "  ")] if result.where else [f"  {result.name}:"]
-    right = f"{result.place} is {number(result.actual)}, should be {number(result.expected)}"
-    if result.difference is not None:
-        right += f" (finite differences: {number(result.difference)})"
-    lines.append(_wrap(right, "      "))
-    lines.append(_wrap(f"in the case {result.case}", "      "))
-    lines += ["      " + line for line in result.picture]
+    if result.place:
+        right = f"{result.place} is {number(result.actual)}, should be {number(result.expected)}"
+        if result.difference is not None:
+            right += f" (finite differences: {number(result.difference)})"
+        lines.append(_wrap(right, "      "))
+        lines.append(_wrap(f"in the case {result.case}", "      "))
+        lines += ["      " + line for line in result.picture]
     if result.cause:
         lines.append(_wrap(f"likely cause: {result.cause}", "    -> "))
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.gradcheck.causes.engine import Cause
+from minicnn.gradcheck.causes.engine import Cause, WouldRaise
 from minicnn.gradcheck.causes.windows import MISPLACED, right
 
 
@@ -38,11 +38,15 @@ def every_tie(c, shared):
     return send(c, ties / ties.sum(axis=-1, keepdims=True) if shared else ties)
 
 
-def route_to(c, m, n):
+def route_to(c, m, n, windows=None):
     """``dx`` when dy goes to row m and column n of its window, inside or not, as NumPy's indexing does it."""
+    windows = windows or right(c)
     dx = np.zeros(c.x.shape)
     image, i, j, channel = np.indices(c.dy.shape)
-    np.add.at(dx, (image, i * c.sh - c.top + m, j * c.sw - c.left + n, channel), c.dy)
+    try:
+        np.add.at(dx, (image, windows.rows[i, 0] + m, windows.columns[j, 0] + n, channel), c.dy)
+    except IndexError:
+        raise WouldRaise from None
     return dx
 
 
@@ -131,6 +135,8 @@ CAUSES = {
               "says which)", lambda c: route(c, last_winner(c))),
         *(Cause(key, f"the gradient goes to the wrong window: {text}", lambda c, place=place: route(c, c.argmax,
                 place(c))) for key, text, place in MISPLACED),
+        *(Cause(key, f"the gradient goes to the wrong window: {text}", lambda c, place=place: route_to(
+            c, c.argmax // c.kw, c.argmax % c.kw, place(c))) for key, text, place in MISPLACED),
         Cause("overwrites", _OVERWRITES, lambda c: route_overwriting(c, False)),
         Cause("overwrites", _OVERWRITES, lambda c: route_overwriting(c, True)),
         Cause("all positions", "every pixel of the window gets the gradient: only the winner (argmax) does",

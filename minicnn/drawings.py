@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from minicnn.figures import BLUE, COLOURS, ORANGE, SIGNED, new_figure, show_image, show_signed
+from minicnn.figures import BLUE, COLOURS, ORANGE, SIGNED, SKY, new_figure, rgb, show_image, show_signed
 
 
 def grids(arrays, windows=None, signs=None, size=0.52, title=None, decimals=2):
@@ -200,3 +200,49 @@ def bars(values, title=None, xlabel="", width=6.2, label="{:.3g}", highlight=())
 def _number(value, decimals):
     value = round(float(value), decimals) + 0.0
     return str(int(value)) if value == int(value) and abs(value) < 1e6 else f"{value:.{decimals}f}"
+
+
+def blocks(shape, block, labels=None, size=0.5, title=None, chosen=None):
+    """A grid of GPU threads, one a cell: blocks in two colours, thread numbers in the cells, block numbers beside.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Cells that there is work for; threads beyond them are drawn grey.
+    block : (rows, columns)
+        Threads of a block.
+    labels : function, optional
+        ``labels(row, column)`` gives the text of a cell; by default the thread's place in its block.
+    chosen : list of (row, column, rows, columns), optional
+        Cells to frame.
+    """
+    grid = [-(-total // part) for total, part in zip(shape, block)]
+    rows, columns = grid[0] * block[0], grid[1] * block[1]
+    colours = np.full((rows, columns, 3), rgb("#eeeeee"))
+    for row, column in np.ndindex(*shape):
+        dark = (row // block[0] + column // block[1]) % 2
+        colours[row, column] = 1 - (0.35 if dark else 0.18) * (1 - rgb(BLUE if dark else SKY))
+    figure, axes = new_figure(size * columns + 0.8, size * rows + 0.9)
+    axis = axes[0, 0]
+    axis.imshow(colours)
+    for row, column in np.ndindex(rows, columns):
+        text = labels(row, column) if labels else f"{row % block[0]},{column % block[1]}"
+        inside = row < shape[0] and column < shape[1]
+        axis.text(column, row, text, ha="center", va="center", fontsize=8, color="black" if inside else "#999999")
+    axis.hlines(np.arange(rows) - 0.5, -0.5, columns - 0.5, colors="white", linewidth=1)
+    axis.vlines(np.arange(columns) - 0.5, -0.5, rows - 0.5, colors="white", linewidth=1)
+    for row in range(grid[0] + 1):
+        axis.axhline(row * block[0] - 0.5, color="black", linewidth=1.5)
+    for column in range(grid[1] + 1):
+        axis.axvline(column * block[1] - 0.5, color="black", linewidth=1.5)
+    axis.set(xticks=[(place + 0.5) * block[1] - 0.5 for place in range(grid[1])],
+             yticks=[(place + 0.5) * block[0] - 0.5 for place in range(grid[0])])
+    axis.set_xticklabels([f"block {place}" for place in range(grid[1])])
+    axis.set_yticklabels([f"block {place}" if grid[0] > 1 else "" for place in range(grid[0])])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    for place in chosen or []:
+        frame(axis, *place)
+    if title:
+        axis.set_title(title, fontsize=12)
+    return figure

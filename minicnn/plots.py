@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.animation import animate_convolution, animate_window
-from minicnn.drawings import bars, curves, grids, images, paths
+from minicnn.drawings import bars, blocks, curves, grids, images, paths
 from minicnn.figures import BLUE, ORANGE, SIGNED, VERMILION, new_figure, rgb, save, show_image
 from minicnn.sheets import explanation_sheet, explanations, feature_maps, neighbours
 
-__all__ = ["BLUE", "ORANGE", "animate_convolution", "animate_window", "bars", "confusion_matrix", "curves",
+__all__ = ["BLUE", "ORANGE", "animate_convolution", "animate_window", "bars", "blocks", "confusion_matrix", "curves",
            "explanation_sheet", "explanations", "feature_maps", "filters", "grids", "images", "learning_curves",
            "mistakes", "neighbours", "new_figure", "paths", "save", "show_image"]
 

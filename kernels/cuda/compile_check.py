@@ -1,7 +1,7 @@
 """Compile every kernel to machine code, without a GPU, and check what came out.
 
     pip install 'minicnn[cudacheck]'
-    python -m kernels.cuda.compile_check [--arch 75 80 90] [--json FILE] [--keep FOLDER]
+    python -m kernels.cuda.compile_check [--arch 75 80 90] [--full] [--only PATTERN] [--json FILE] [--keep FOLDER]
 
 A kernel can be right and yet be slow for reasons that only its machine code shows. This command runs all operations
 with launches noted instead of done, compiles each kernel that was launched for the types it was launched with (Numba
@@ -53,9 +53,9 @@ def recording():
         arrays._free.update(kept)
 
 
-def run_everything(T):
-    """Call every operation on shapes that between them need all tiles and most flags."""
-    from . import activations, arrays, conv2d, dense, loss, normalization, optimizers, pool2d
+def run_everything(T, full=False):
+    """Call every operation on shapes that between them need all tiles and all flags; ``full``: most of their pairs."""
+    from . import activations, arrays, conv2d, dense, ladder, loss, normalization, optimizers, pool2d
 
     def new(*shape):
         return arrays.empty(shape, T)
@@ -67,22 +67,25 @@ def run_everything(T):
         y = new(images, out, out, outputs)
         conv2d.conv2d_forward(x, w, b, stride, pads)
         conv2d.conv2d_relu_backward(y, y, x, w, stride, pads)
-        conv2d.conv2d_backward(y, x, w, stride, pads)
+        if full:
+            conv2d.conv2d_backward(y, x, w, stride, pads)
 
-    for images in (1, 32, 512):  # the second document's network
+    for images in (1, 32, 512) if full else (32, 512):  # the second document's network
         convolution(images, 28, 1, 32)
         convolution(images, 13, 32, 64)
-        convolution(images, 5, 64, 64)
-        for inputs, outputs in ((576, 64), (64, 10)):
-            x, w, y = new(images, inputs), new(inputs, outputs), new(images, outputs)
-            dense.dense_relu_forward(x, w, new(outputs))
-            dense.dense_relu_backward(y, y, x, w)
-            dense.dense_backward(y, x, w)
-    for images in (2, 512):
-        convolution(images, 32, 3, 32, padding=1)
-        convolution(images, 16, 32, 32, stride=2, padding=1)
-        convolution(images, 16, 3, 5, stride=2)
-        convolution(images, 32, 32, 128)
+    x, w, y = new(32, 64), new(64, 10), new(32, 10)
+    dense.dense_forward(x, w, new(10))
+    dense.dense_backward(y, x, w)
+    convolution(2, 16, 32, 32, stride=2, padding=1)
+    convolution(2, 16, 3, 5, stride=2)
+    convolution(512, 32, 64, 64)
+    if full:
+        convolution(512, 16, 32, 32, stride=2, padding=1)
+        convolution(512, 16, 3, 5, stride=2)
+        convolution(512, 32, 3, 32, padding=1)
+
+    for rung in ladder.RUNGS.values():
+        rung(new(2, 9, 9, 8), new(3, 3, 8, 16))
 
     x, y = new(4, 6, 6, 5), new(4, 3, 3, 5)
     _, argmax = pool2d.max_pool2d_forward(x)
@@ -120,12 +123,12 @@ def launch_is_finite(vector):
     device.launch(arrays._not_finite(), 1, 1, vector, arrays.zeros((1,), np.int32))
 
 
-def kernels_of(T):
+def kernels_of(T, full=False):
     """Distinct ``(name, kernel, argument types)`` of all operations in one number type."""
     from numba import typeof
 
     with recording() as launches:
-        run_everything(T)
+        run_everything(T, full)
     found = {}
     for kernel, arguments in launches:
         types = tuple(typeof(argument) for argument in arguments)
@@ -176,7 +179,7 @@ def count_instructions(code):
             "float64": count(r"D(ADD|MUL|FMA|SETP|MNMX)", r".*\.F64", r".*64H")}
 
 
-def compile_all(arch, folder):
+def compile_all(arch, folder, only="", full=False):
     """One row for every kernel and number type, for one architecture."""
     from numba import cuda
     from numba.cuda import dispatcher
@@ -187,7 +190,9 @@ def compile_all(arch, folder):
     dispatcher.get_current_device = lambda: Device
     rows = []
     for T in (np.float32, np.float64):
-        for number, (name, kernel, types) in enumerate(kernels_of(T)):
+        for number, (name, kernel, types) in enumerate(kernels_of(T, full)):
+            if not re.search(only, name):
+                continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ptx, _ = cuda.compile_ptx(kernel.py_func, types, cc=Device.compute_capability)
@@ -250,6 +255,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", type=int, nargs="+", default=list(ARCHITECTURES),
                         help="compute capabilities, times ten")
+    parser.add_argument("--full", action="store_true", help="more combinations of tiles and flags, twice the time")
+    parser.add_argument("--only", metavar="PATTERN", default="", help="kernels whose names match")
     parser.add_argument("--json", metavar="FILE", help="write the rows there as well")
     parser.add_argument("--keep", metavar="FOLDER", help="leave PTX, binaries and disassembly there")
     chosen = parser.parse_args(arguments)
@@ -257,7 +264,8 @@ def main(arguments=None):
         Path(chosen.keep).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ProcessPoolExecutor() as processes:
         folder = chosen.keep or folder
-        rows = [row for part in processes.map(compile_all, chosen.arch, [folder] * len(chosen.arch)) for row in part]
+        parts = processes.map(compile_all, chosen.arch, *zip(*[(folder, chosen.only, chosen.full)] * len(chosen.arch)))
+        rows = [row for part in parts for row in part]
     print(table(rows))
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(rows, indent=1))

@@ -1,3 +1,10 @@
+"""Convolution on the device: three products, each one kernel (and one more where its sums are split).
+
+What happens in the kernels stands in ``pixel_product.py`` and ``weight_product.py``; here their arguments are put
+together. The formulas and their derivations stand in ``kernels/reference/conv2d.py``. ``dense.py`` uses the three
+functions below for images of one pixel.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,104 +12,106 @@ import numpy as np
 from .. import NO_PADDING
 from . import arrays, tiles
 from .checks import checks
-from .device import blocks_for, launch
+from .device import VECTOR_BYTES, blocks_for, launch
 from .pixel_product import pixel_product
 from .weight_product import weight_product
+
+#: Threads of a block that adds up partial sums.
+THREADS = 128
 
 
 def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
     """Convolve a batch of images; arguments and result as in ``kernels.reference.conv2d_forward``."""
-    x, w, b, stride, padding, y_shape = checks.conv2d_forward(x, w, b, stride, padding)
-    return forward(x, w, b, stride, padding, y_shape, relu=False)
+    return forward(*checks.conv2d_forward(x, w, b, stride, padding), relu=False)
 
 
 def conv2d_relu_forward(x, w, b=None, stride=1, padding=NO_PADDING):
-    """``relu(conv2d_forward(...))`` in one pass."""
-    x, w, b, stride, padding, y_shape = checks.conv2d_forward(x, w, b, stride, padding)
-    return forward(x, w, b, stride, padding, y_shape, relu=True)
+    """``relu(conv2d_forward(...))``: the relu costs nothing while the result is in registers."""
+    return forward(*checks.conv2d_forward(x, w, b, stride, padding), relu=True)
 
 
 def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True):
-    """Gradients; arguments and results as in ``kernels.reference.conv2d_backward``."""
-    dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, stride, padding)
-    return backward(dy, None, x, w, stride, padding, input_gradient)
+    """``dx`` (or None), ``dw``, ``db``; arguments and results as in ``kernels.reference.conv2d_backward``."""
+    return backward(*checks.conv2d_backward(dy, x, w, stride, padding), None, input_gradient)
 
 
 def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True):
-    """The same through ``conv2d_relu_forward``, whose result is ``y``."""
-    dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, stride, padding, y)
-    return backward(dy, y, x, w, stride, padding, input_gradient)
+    """The same through ``conv2d_relu_forward``, whose result is ``y``: ``dy`` counts as 0 unless ``y`` is above 0."""
+    return backward(*checks.conv2d_backward(dy, x, w, stride, padding, y), input_gradient)
 
+
+# ---- the three products, on arguments that are checked -----------------------------------------------------------
 
 def forward(x, w, b, stride, padding, y_shape, relu):
+    """``y``, with bias (unless None) and relu (if wanted)."""
     _, height, width, channels = x.shape
     kh, kw, _, outputs = w.shape
-    geometry = (height, width, channels, y_shape[1], y_shape[2], outputs, kw, kh * kw, *stride,
-                padding[0][0], padding[1][0], 1, 1)
     y = arrays.empty(y_shape, x.dtype)
-    _pixel_product(x, x, w, b, y, geometry, False, False, relu)
+    _pixel_product(x, None, w, b, y, (height, width, channels), (*y_shape[1:3], outputs), (kw, kh * kw), stride,
+                   (padding[0][0], padding[1][0]), (1, 1), False, relu)
     return y
 
 
-def backward(dy, y, x, w, stride, padding, input_gradient):
-    dx = None
-    _, height, width, channels = x.shape
-    kh, kw, _, outputs = w.shape
-    _, oh, ow, _ = dy.shape
-    if input_gradient:
-        dx = arrays.empty(x.shape, x.dtype)
-        geometry = (oh, ow, outputs, height, width, channels, kw, kh * kw, 1, 1,
-                    kh - 1 - padding[0][0], kw - 1 - padding[1][0], *stride)
-        _pixel_product(dy, y or dy, w, None, dx, geometry, True, y is not None, False)
-    dw, db = _weight_product(x, dy, y, w.shape, stride, padding)
-    return dx, dw, db
+def backward(dy, x, w, stride, padding, y, input_gradient):
+    """``dx`` (or None), ``dw``, ``db``; through a relu if ``y`` is given."""
+    dx = input_gradient_product(dy, y, x.shape, w, stride, padding) if input_gradient else None
+    return dx, *weight_gradients(dy, y, x, w.shape, stride, padding)
 
 
-def _pixel_product(x, y, w, b, out, geometry, backward, masked, relu):
-    dtype = x.dtype
-    width = 16 // dtype.itemsize
-    _, _, channels, _, _, columns, _, taps, *_ = geometry
-    dilated = geometry[-2:] != (1, 1)
-    rows = out.size // columns
-    if rows == 0:
+def input_gradient_product(dy, y, x_shape, w, stride, padding):
+    """``dx``: the same product over ``dy``, with the stride as dilation and the kernel flipped."""
+    kh, kw, channels, outputs = w.shape
+    dx = arrays.empty(x_shape, dy.dtype)
+    _pixel_product(dy, y, w, None, dx, (*dy.shape[1:3], outputs), (*x_shape[1:3], channels), (kw, kh * kw), (1, 1),
+                   (kh - 1 - padding[0][0], kw - 1 - padding[1][0]), stride, True, False)
+    return dx
+
+
+def weight_gradients(dy, y, x, w_shape, stride, padding):
+    """``dw`` and ``db``, two parts of one vector."""
+    T = x.dtype.type
+    kh, kw, channels, outputs = w_shape
+    weights, pixels = kh * kw * channels, dy.size // outputs
+    if pixels == 0:
+        gradients = arrays.zeros(((weights + 1) * outputs,), T)
+    else:
+        gradients = arrays.empty(((weights + 1) * outputs,), T)
+        vector_in = _fills_vectors(channels, x)
+        vector_out = _fills_vectors(outputs, dy, dy if y is None else y)
+        plan = tiles.plan(weights + 1, outputs, pixels, T, narrow=not vector_in)
+        parts = gradients if plan.splits == 1 else arrays.empty((plan.splits * gradients.size,), T)
+        launch(weight_product(T, plan.tile, vector_in, vector_out, y is not None), plan.blocks, plan.tile.threads,
+               x, dy, dy if y is None else y, parts, *x.shape[1:], *dy.shape[1:], kw, weights, *stride,
+               np.int32(padding[0][0]), np.int32(padding[1][0]), pixels, plan.chunk)
+        if plan.splits > 1:
+            launch(tiles.add_parts(T), blocks_for(gradients.size, THREADS), THREADS, parts, parts, gradients,
+                   plan.splits, outputs, False, False)
+    return gradients[:weights * outputs].reshape(w_shape), gradients[weights * outputs:]
+
+
+def _pixel_product(x, y, w, b, out, x_shape, out_shape, kernel, stride, padding, dilation, backward, relu):
+    """Launch ``pixel_product``: ``x`` (masked by ``y``, unless None) and ``w`` to ``out``; shapes without the batch."""
+    if out.size == 0:
         return
-    vector_in = channels % width == 0 and x.is_aligned and y.is_aligned and (w.is_aligned or not backward)
-    vector_out = columns % width == 0 and (w.is_aligned or backward)
-    tile, splits, chunk, blocks = tiles.plan(rows, columns, taps * channels, dtype.type)
-    kernel = pixel_product(dtype.type, tile, vector_in, vector_out, dilated, backward, masked)
-    alone = splits == 1
-    target = out if alone else arrays.empty((splits * out.size,), dtype)
-    has_bias = b is not None
-    bias = b if has_bias else w
-    geometry = [np.int32(g) if i in (10, 11) else g for i, g in enumerate(geometry)]
-    launch(kernel, blocks, tile.threads, x, y, w, bias, target, *geometry, rows, chunk, alone and has_bias,
-           alone and relu)
-    if not alone:
-        launch(tiles.add_parts(dtype.type), blocks_for(out.size, 128), 128, target, bias, out, splits, columns,
+    T = x.dtype.type
+    channels, columns = x_shape[2], out_shape[2]
+    rows = out.size // columns
+    vector_in = _fills_vectors(channels, x, x if y is None else y, w if backward else x)
+    vector_out = _fills_vectors(columns, out if backward else w)
+    plan = tiles.plan(rows, columns, kernel[1] * channels, T)
+    parts = out if plan.splits == 1 else arrays.empty((plan.splits * out.size,), T)
+    has_bias, whole = b is not None, plan.splits == 1
+    bias = b if has_bias else out  # a kernel's argument cannot be None
+    launch(pixel_product(T, plan.tile, vector_in, vector_out, dilation != (1, 1), backward, y is not None),
+           plan.blocks, plan.tile.threads, x, x if y is None else y, w, bias, parts, *x_shape, *out_shape, *kernel,
+           *stride, np.int32(padding[0]), np.int32(padding[1]), *dilation, rows, plan.chunk, has_bias and whole,
+           relu and whole)
+    if not whole:
+        launch(tiles.add_parts(T), blocks_for(out.size, THREADS), THREADS, parts, bias, out, plan.splits, columns,
                has_bias, relu)
 
 
-def _weight_product(x, dy, y, w_shape, stride, padding):
-    dtype = x.dtype
-    width = 16 // dtype.itemsize
-    kh, kw, channels, columns = w_shape
-    images, height, image_width, _ = x.shape
-    _, oh, ow, _ = dy.shape
-    weights = kh * kw * channels
-    pixels = images * oh * ow
-    gradients = arrays.empty(((weights + 1) * columns,), dtype)
-    if pixels == 0:
-        gradients = arrays.zeros(gradients.shape, dtype)
-    else:
-        vector_in = channels % width == 0 and x.is_aligned
-        vector_out = columns % width == 0 and dy.is_aligned and (y is None or y.is_aligned)
-        tile, splits, chunk, blocks = tiles.plan(weights + 1, columns, pixels, dtype.type,
-                                                 narrow=not vector_in)
-        kernel = weight_product(dtype.type, tile, vector_in, vector_out, y is not None)
-        target = gradients if splits == 1 else arrays.empty((splits * gradients.size,), dtype)
-        launch(kernel, blocks, tile.threads, x, dy, dy if y is None else y, target, height, image_width, channels,
-               oh, ow, columns, kw, weights, *stride, np.int32(padding[0][0]), np.int32(padding[1][0]), pixels, chunk)
-        if splits > 1:
-            launch(tiles.add_parts(dtype.type), blocks_for(gradients.size, 128), 128, target, target, gradients,
-                   splits, columns, False, False)
-    return gradients[:weights * columns].reshape(w_shape), gradients[weights * columns:]
+def _fills_vectors(channels, *operands):
+    """Whether every pixel of the operands begins where 128 bits can be read."""
+    return (channels * operands[0].dtype.itemsize % VECTOR_BYTES == 0
+            and all(operand.is_aligned for operand in operands))

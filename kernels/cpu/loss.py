@@ -27,7 +27,7 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.
     return _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits), dlogits
 
 
-@kernel()
+@kernel
 def _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits):
     """One row at a time: its maximum, its exponentials and their sum, then loss and gradient.
 

@@ -17,7 +17,7 @@ import threading
 import numpy as np
 
 #: Smaller arrays are left to NumPy, whose allocator reuses memory of that size by itself.
-POOLED_BYTES = 1 << 17
+POOLED_BYTES = 1 << 14
 
 #: Most bytes of buffers that nobody uses; beyond that the longest unused go back to the operating system.
 IDLE_BYTES = 1 << 29

@@ -59,7 +59,7 @@ def leaky_relu_backward(dy, y, negative_slope=0.2):
 
 def _run(values, signs, slope, keep_nan):
     result = workspace.empty(values.shape, values.dtype)
-    threads.run(_rectify, values.size, values.reshape(-1), signs.reshape(-1), slope, keep_nan,
+    threads.run(_rectify, values.size, workspace.flat(values), workspace.flat(signs), slope, keep_nan,
                 result.reshape(-1))
     return result
 

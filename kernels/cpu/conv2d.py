@@ -11,6 +11,7 @@ from . import simd, threads, workspace
 from .convolution import add_splits, convolve, differentiate
 from .plans import multiples, plan_of
 from .product import panel_width
+from .workspace import flat
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
@@ -52,12 +53,12 @@ def _forward(x, w, b, stride, padding, shape, relu):
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and y.size >= 512 * outputs)
     widest = min(columns, simd.PANEL * lanes)
-    bias = _zeros(columns, x.dtype) if b is None else b
+    bias = _zeros(columns, x.dtype) if b is None else flat(b)
     if len(bias) != columns:
         bias = np.zeros(columns, x.dtype)
         bias[:outputs] = b
-    threads.run(convolve, y.size * terms, *tables, len(x), x.reshape(-1),
-                _padded_scratch(plan, x.dtype), w.reshape(-1), packs,
+    threads.run(convolve, y.size * terms, *tables, len(x), flat(x),
+                _padded_scratch(plan, x.dtype), flat(w), packs,
                 workspace.scratch("weights", (workers, (terms + 1) * widest if packs else 0), x.dtype), bias,
                 y.reshape(-1), outputs, lanes, relu)
     return y
@@ -67,12 +68,13 @@ def _backward(dy, y, x, w, stride, padding, input_gradient):
     if len(x) == 0:
         return np.empty_like(x) if input_gradient else None, np.zeros_like(w), np.zeros(w.shape[3], w.dtype)
     masked = y is not None
-    flat_dy, flat_mask = dy.reshape(-1), (y if masked else dy).reshape(-1)
+    flat_dy, flat_w = flat(dy), flat(w)
+    flat_mask = flat(y) if masked else flat_dy
     geometry = w.shape[:2], w.shape[3], stride, padding, dy.shape[1:3], x.itemsize
     dx = workspace.empty(x.shape, x.dtype) if input_gradient else np.empty((0,) * 4, x.dtype)
     dw, partial, sums, correlation = _correlation(flat_dy, flat_mask, masked, x, w, geometry)
     threads.run(differentiate, w.size * (dy.size // w.shape[3]), input_gradient,
-                *_spreading(flat_dy, flat_mask, masked, dx, x.shape, w, geometry), *correlation)
+                *_spreading(flat_dy, flat_mask, masked, dx, x.shape, flat_w, geometry), *correlation)
     if partial is dw:
         return dx if input_gradient else None, dw, sums[0, :w.shape[3]]
     db = np.empty(w.shape[3], w.dtype)
@@ -88,7 +90,7 @@ def _spreading(dy, mask, masked, dx, shape, w, geometry):
     rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
     dy_scratch = (workers, rows * plan.out_width * outputs if masked else 0)
     w_scratch = (workers, (kh * kw * outputs + lanes) * _whole(plan.channels, lanes))
-    return (*tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", dy_scratch, dx.dtype), w.reshape(-1),
+    return (*tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", dy_scratch, dx.dtype), w,
             workspace.scratch("weights", w_scratch, dx.dtype), _zeros(simd.PANEL * lanes, dx.dtype),
             multiples(outputs, 1), dx.reshape(-1), outputs, lanes, _padded_scratch(plan, dx.dtype))
 
@@ -104,7 +106,7 @@ def _correlation(dy, mask, masked, x, w, geometry):
     sums = np.zeros((splits + 1, _whole(outputs, lanes)), w.dtype)
     dy_scratch = threads.get_num_threads(), len(plan.row) * min(_whole(outputs, lanes), simd.PANEL * lanes)
     return dw, partial, sums, (
-        *tables, multiples(terms, outputs), len(x), x.reshape(-1), dy, mask, masked, _padded_scratch(plan, x.dtype),
+        *tables, multiples(terms, outputs), len(x), flat(x), dy, mask, masked, _padded_scratch(plan, x.dtype),
         workspace.scratch("packed dy", dy_scratch, x.dtype), _zeros(simd.PANEL * lanes, x.dtype), partial.reshape(-1),
         sums, splits, block, outputs, lanes)
 

@@ -41,7 +41,7 @@ def batch_norm_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
         factors = [f.astype(x.dtype) for f in (gamma / root, 2 / count * dvariance, dmean / count)]
         dgamma = (products / root).astype(x.dtype)
     dx = workspace.empty(x.shape, x.dtype)
-    threads.run(_combine, x.size, _rows(dy), _rows(x), mean, *factors, True, _rows(dx))
+    threads.run(_combine, x.size, _rows(dy), _rows(x), workspace.flat(mean), *factors, True, _rows(dx))
     return dx, dgamma, dbeta.astype(x.dtype)
 
 
@@ -61,7 +61,7 @@ def batch_norm_inference_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
         root = np.sqrt(variance.astype(np.float64) + epsilon)
         scale, dgamma = (gamma / root).astype(x.dtype), (products / root).astype(x.dtype)
     dx = workspace.empty(x.shape, x.dtype)
-    threads.run(_combine, x.size, _rows(dy), _rows(x), mean, scale, scale, scale, False, _rows(dx))
+    threads.run(_combine, x.size, _rows(dy), _rows(x), workspace.flat(mean), scale, scale, scale, False, _rows(dx))
     return dx, dgamma, dbeta.astype(x.dtype)
 
 
@@ -69,7 +69,7 @@ def dropout_forward(x, rate, seed):
     """``y`` and ``mask``, as in ``reference.dropout_forward``: the same mask, bit by bit."""
     x, rate, seed = checks.dropout_forward(x, rate, seed)
     y, mask = workspace.empty(x.shape, x.dtype), workspace.empty(x.shape, np.bool_)
-    threads.run(_drop, x.size, x.reshape(-1), rate, np.uint64(seed), True, mask.reshape(-1),
+    threads.run(_drop, x.size, workspace.flat(x), rate, np.uint64(seed), True, mask.reshape(-1),
                 y.reshape(-1))
     return y, mask
 
@@ -79,13 +79,13 @@ def dropout_backward(dy, mask, rate):
     dy, mask, rate = checks.dropout_backward(dy, mask, rate)
     mask = mask if mask.flags.writeable else mask.copy()  # Numba refuses: with ``draw`` the kernel writes its mask
     dx = workspace.empty(dy.shape, dy.dtype)
-    threads.run(_drop, dy.size, dy.reshape(-1), rate, np.uint64(0), False, mask.reshape(-1),
+    threads.run(_drop, dy.size, workspace.flat(dy), rate, np.uint64(0), False, workspace.flat(mask),
                 dx.reshape(-1))
     return dx
 
 
 def _rows(x):
-    return x.reshape(-1, x.shape[-1])
+    return workspace.flat(x).reshape(-1, x.shape[-1])
 
 
 def _sums(x, dy, mean, with_dy):
@@ -93,7 +93,7 @@ def _sums(x, dy, mean, with_dy):
     rows, channels = _rows(x).shape
     height = max(1, PIECE // channels)
     partial = np.zeros((-(-rows // height), 3, channels), x.dtype)
-    threads.run(_partial_sums, x.size, _rows(x), _rows(dy), mean, with_dy, height, partial)
+    threads.run(_partial_sums, x.size, _rows(x), _rows(dy), workspace.flat(mean), with_dy, height, partial)
     with np.errstate(over="ignore", invalid="ignore"):
         return partial.sum(axis=0, dtype=np.float64)
 
@@ -102,7 +102,7 @@ def _normalize(x, gamma, beta, mean, variance, epsilon):
     y = workspace.empty(x.shape, x.dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         factor = gamma / np.sqrt(variance + variance.dtype.type(epsilon))
-    threads.run(_scale, x.size, _rows(x), mean, factor, beta, _rows(y))
+    threads.run(_scale, x.size, _rows(x), workspace.flat(mean), factor, workspace.flat(beta), _rows(y))
     return y
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import checks
-from . import threads
+from . import threads, workspace
 from .compiling import kernel, part
 from .parallel import on_all, share_of
 
@@ -20,7 +20,7 @@ def sgd_step(parameters, gradients, velocity, learning_rate, momentum=0.0, neste
     checks.flat_vectors(parameters=parameters, gradients=gradients, velocity=velocity)
     learning_rate, momentum, weight_decay = checks.hyperparameters(
         learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
-    threads.run(_sgd, parameters.size, parameters, gradients, velocity, learning_rate, momentum,
+    threads.run(_sgd, parameters.size, parameters, workspace.flat(gradients), velocity, learning_rate, momentum,
                 bool(nesterov), 1 - learning_rate * weight_decay)
 
 
@@ -32,7 +32,7 @@ def adam_step(parameters, gradients, first_moment, second_moment, step, learning
     step = checks.integer("step", step, 1)
     learning_rate, beta_1, beta_2, epsilon, weight_decay = checks.hyperparameters(
         learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay)
-    threads.run(_adam, parameters.size, parameters, gradients, first_moment, second_moment,
+    threads.run(_adam, parameters.size, parameters, workspace.flat(gradients), first_moment, second_moment,
                 learning_rate / (1 - beta_1**step), 1 / (1 - beta_2**step), beta_1, beta_2, epsilon,
                 1 - learning_rate * weight_decay)
 

@@ -77,7 +77,7 @@ class Sizes(NamedTuple):
 
 def _run(kernel, x_shape, y_shape, pool_size, stride, padding, *arrays):
     sizes = _sizes(x_shape, y_shape, pool_size, stride, padding, simd.lanes(arrays[0].dtype))
-    threads.run(kernel, math.prod(x_shape), sizes, *[array.reshape(-1) for array in arrays])
+    threads.run(kernel, math.prod(x_shape), sizes, *[workspace.flat(array) for array in arrays])
 
 
 @lru_cache(256)

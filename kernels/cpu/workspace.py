@@ -64,6 +64,11 @@ def scratch(name, shape, dtype):
     return array
 
 
+def flat(array):
+    """The array as a vector for a kernel. A read-only one is copied: Numba would compile a kernel anew to take it."""
+    return array.reshape(-1) if array.flags.writeable else array.reshape(-1).copy()
+
+
 def clear():
     """Give all idle buffers back to the operating system."""
     _scratch.__dict__.clear()

@@ -33,7 +33,7 @@ def test_links_lead_somewhere():
 
 def test_the_commands_of_the_readme_exist():
     from minicnn.cli import COMMANDS
-    named = set(re.findall(r"\bminicnn ([a-z]+)", " ".join(re.findall(r"`([^`]+)`", README))))
+    named = set(re.findall(r"`minicnn ([a-z]+)[^`\n]*`", README))
     assert named and named <= set(COMMANDS)
 
 

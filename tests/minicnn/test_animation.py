@@ -123,7 +123,8 @@ def test_defaults_show_the_channel_that_says_most(model, picture):
 
 
 def test_animate_convolution_writes_a_file(model, picture, tmp_path):
-    moving = plots.animate_convolution(model, picture, "conv2d_1", passes=("backward",), max_frames=5, path=tmp_path / "x.gif")
+    moving = plots.animate_convolution(model, picture, "conv2d_1", passes=("backward",), max_frames=5,
+                                       path=tmp_path / "x.gif")
     with Image.open(tmp_path / "x.gif") as image:
         assert image.n_frames == len(moving)
     both = plots.animate_convolution(model, picture, max_frames=3)

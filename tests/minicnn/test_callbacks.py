@@ -152,6 +152,14 @@ def test_learning_rate_scheduler():
         LearningRateScheduler(abs, unit="day")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_reaches_python():
+    """A shell starts its background jobs with Ctrl-C ignored, and then Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupt(Callback):
     """Presses Ctrl-C in the middle of an epoch."""
 

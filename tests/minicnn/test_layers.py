@@ -72,7 +72,8 @@ def test_every_layer_is_made_again_from_its_config():
                    kernel_initializer="he_normal", name="c", input_shape=(9, 9, 2)),
             MaxPooling2D((2, 3), strides=2, padding="same"), AveragePooling2D(3, padding=1), Flatten(),
             Dense(4, activation="sigmoid"), layers.Activation("softmax"), Dropout(0.25),
-            layers.BatchNormalization(0.9, 1e-4)]
+            layers.BatchNormalization(0.9, 1e-4), layers.RandomFlip("vertical"), layers.RandomTranslation(0.1, 0.2),
+            layers.RandomRotation(0.1), layers.RandomCrop(4, 5)]
     assert {layer.kind for layer in made} == set(layers.LAYERS)
     for layer in made:
         again = type(layer)(**layer.get_config())

@@ -20,10 +20,10 @@ class Loss:
 
     @property
     def ops(self):
-        """The operations; outside a model those of the NumPy back-end."""
+        """The operations; outside a model those of the default back-end."""
         if self._ops is None:
             from minicnn.backends import resolve_backend
-            self._ops = Operations(resolve_backend("im2col"))
+            self._ops = Operations(resolve_backend())
         return self._ops
 
     @ops.setter

@@ -39,15 +39,17 @@ def test_the_four_steps_by_hand_are_what_fit_does():
     x, y = small_data(20)
     by_hand, by_fit = small_model(seed=5), small_model(seed=5)
     loss_fn = losses.SparseCategoricalCrossentropy(from_logits=True)
-    for model in (by_hand, by_fit):
-        model.compile(optimizers.SGD(0.1, momentum=0.9), loss_fn)
+    by_fit.compile(optimizers.SGD(0.1, momentum=0.9), losses.SparseCategoricalCrossentropy(from_logits=True))
+    by_hand.build()
+    optimizer = optimizers.SGD(0.1, momentum=0.9)
+    optimizer.bind(by_hand)
     by_fit.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     for _ in range(2):
         for start in range(0, 20, 8):  # 8, 8, and the smaller rest of 4
             logits = by_hand.forward(x[start:start + 8], training=True)
             _, dlogits = loss_fn(logits, y[start:start + 8])
             by_hand.backward(dlogits)
-            by_hand.optimizer.step()
+            optimizer.step()
     assert by_hand.step == by_fit.step == 6
     np.testing.assert_array_equal(by_hand.parameters, by_fit.parameters)
 

@@ -90,8 +90,14 @@ class _Forgiving:
         return found
 
     def save_overload(self, signature, data):
-        with contextlib.suppress(OSError):
+        try:
             self._cache.save_overload(signature, data)
+        except OSError:  # nothing can be written
+            pass
+        except Exception:  # the index is damaged: start another
+            with contextlib.suppress(OSError):
+                self._cache.flush()
+                self._cache.save_overload(signature, data)
 
 
 def _announce():

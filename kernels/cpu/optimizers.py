@@ -1,4 +1,8 @@
-"""Optimizer steps, in place on flat vectors, each in one pass. The formulas stand in ``reference/optimizers.py``."""
+"""Optimizer steps, in place on flat vectors, each in one pass. The formulas stand in ``reference/optimizers.py``.
+
+No fused multiply-add here: the compiler may fuse one product in a loop's vectors and another in the few numbers that
+are left at its end, and where that end lies depends on the number of threads.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +64,7 @@ def _normal(value):
     return value if abs(value) >= np.finfo(value).tiny else value * 0
 
 
-@part(fastmath={"contract"})
+@part
 def _sgd_share(worker, workers, parameters, gradients, velocity, learning_rate, momentum, nesterov, decay):
     number = parameters.dtype.type
     rate, beta, shrink = number(learning_rate), number(momentum), number(decay)
@@ -78,7 +82,7 @@ def _sgd(workers, *arguments):
     on_all(_sgd_share, workers, arguments)
 
 
-@part(fastmath={"contract"})
+@part
 def _adam_share(worker, workers, parameters, gradients, first_moment, second_moment, rate, correction, beta_1, beta_2,
           epsilon, decay):
     """``rate`` is learning_rate / (1 - beta_1^step) and ``correction`` is 1 / (1 - beta_2^step)."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import FLOATS, assert_close, conv2d_cases, dense_cases, pool2d_cases, values
 
 from kernels import cpu, im2col, reference
-from kernels.cpu import conv2d, plans, threads, workspace
+from kernels.cpu import conv2d, ladder, plans, threads, workspace
 
 #: The tolerances that the back-end promises, relative to the sum of absolute products.
 RTOL = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-6}
@@ -239,3 +239,11 @@ def test_the_number_of_threads_is_a_setting():
     finally:
         cpu.set_num_threads(before)
     assert threads.physical_cores() >= 1
+
+
+@pytest.mark.parametrize("name, rung, shows", ladder.RUNGS, ids=[name for name, *_ in ladder.RUNGS])
+def test_every_rung_of_the_ladder_is_a_convolution(name, rung, shows):
+    x, w, b = values(1, (3, 8, 7, 5)), values(2, (3, 2, 5, 37)), values(3, (37,))
+    for stride, padding in ((1, ((0, 0), (0, 0))), ((2, 1), ((1, 0), (2, 1)))):
+        assert_close(rung(x, w, b, stride, padding), im2col.conv2d_forward(x, w, b, stride, padding), rtol=1e-13)
+        assert_close(rung(x, w, None, stride, padding), im2col.conv2d_forward(x, w, None, stride, padding), rtol=1e-13)

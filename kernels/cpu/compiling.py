@@ -51,13 +51,13 @@ def _fingerprint():
 #: infinity: Python's way would test every divisor, and no loop with a test in it can be vectorised.
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 
-#: Decorator of a function that only other compiled functions call.
-part = functools.partial(numba.njit, **OPTIONS)
+#: Decorator of a function that only other compiled functions call; it needs no way in from Python or C.
+part = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
 
 
 def kernel(function):
     """Decorator of a function that Python calls: compiled for the types of the first call, and kept on disk."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **OPTIONS)(function)
     if _DIRECTORY is None:
         return dispatcher
     before = config.CACHE_DIR

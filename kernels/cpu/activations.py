@@ -6,9 +6,6 @@ Sigmoid, tanh and softmax are NumPy's own expressions: their exponentials are ve
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
-
 from .. import checks
 from ..reference.activations import (
     sigmoid_backward,
@@ -19,8 +16,8 @@ from ..reference.activations import (
     tanh_forward,
 )
 from . import threads, workspace
-from .compiling import kernel
-from .threads import share
+from .compiling import kernel, part
+from .parallel import on_all, share_of
 
 __all__ = [
     "leaky_relu_backward",
@@ -62,16 +59,16 @@ def leaky_relu_backward(dy, y, negative_slope=0.2):
 
 def _run(values, signs, slope, keep_nan):
     result = workspace.empty(values.shape, values.dtype)
-    threads.run(_rectify, _rectify_on_all, values.size, values.reshape(-1), signs.reshape(-1), slope, keep_nan,
+    threads.run(_rectify, values.size, workspace.flat(values), workspace.flat(signs), slope, keep_nan,
                 result.reshape(-1))
     return result
 
 
-@kernel()
-def _rectify(worker, workers, values, signs, slope, keep_nan, result):
+@part
+def _rectify_share(worker, workers, values, signs, slope, keep_nan, result):
     """``values`` where ``signs > 0``, else ``slope values``, or 0 if there is no slope."""
     leak, zero = values.dtype.type(slope), values.dtype.type(0)
-    v, s, r = share(values, worker, workers), share(signs, worker, workers), share(result, worker, workers)
+    v, s, r = share_of(values, worker, workers), share_of(signs, worker, workers), share_of(result, worker, workers)
     if slope != 0:
         for i in range(len(v)):
             r[i] = v[i] if s[i] > 0 else leak * v[i]
@@ -83,7 +80,6 @@ def _rectify(worker, workers, values, signs, slope, keep_nan, result):
             r[i] = v[i] if s[i] > 0 else zero
 
 
-@kernel(parallel=True)
-def _rectify_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _rectify(np.int64(worker), workers, *arguments)
+@kernel
+def _rectify(workers, *arguments):
+    on_all(_rectify_share, workers, arguments)

@@ -1,6 +1,6 @@
 """Compiling kernels once per machine.
 
-``kernel`` is ``numba.njit`` with the cache switched on and three of its gaps closed:
+``kernel`` is ``numba.njit`` with the cache switched on and three of its gaps closed (``part`` is it without a cache):
 
 * Numba looks at the file of a kernel alone to tell whether its compiled form is stale, but kernels are made of pieces
   from several files. So the cache directory bears a hash of all files in this folder (and of Numba's version and the
@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -46,24 +47,28 @@ def _fingerprint():
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def kernel(**options):
-    """Decorator: compile for the types of the first call, release the lock of Python meanwhile, keep the result."""
-    def decorate(function):
-        # NumPy's error model: Python's would test every divisor for zero, and no loop with a test can be vectorised
-        dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
-        if _DIRECTORY is None:
-            return dispatcher
-        before = config.CACHE_DIR
-        config.CACHE_DIR = str(_DIRECTORY)  # the only way to tell Numba; put back at once, other code has its own
-        try:
-            with contextlib.suppress(RuntimeError, OSError):
-                dispatcher.enable_caching()
-                dispatcher._cache = _Forgiving(dispatcher._cache, function.__name__)
-        finally:
-            config.CACHE_DIR = before
-        return dispatcher
+#: What all compiled functions have in common. Python may go on meanwhile (``nogil``), and a division by zero gives
+#: infinity: Python's way would test every divisor, and no loop with a test in it can be vectorised.
+OPTIONS = {"nogil": True, "error_model": "numpy"}
 
-    return decorate
+#: Decorator of a function that only other compiled functions call; it needs no way in from Python or C.
+part = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
+
+
+def kernel(function):
+    """Decorator of a function that Python calls: compiled for the types of the first call, and kept on disk."""
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **OPTIONS)(function)
+    if _DIRECTORY is None:
+        return dispatcher
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_DIRECTORY)  # the only way to tell Numba; put back at once, other code has its own
+    try:
+        with contextlib.suppress(RuntimeError, OSError):
+            dispatcher.enable_caching()
+            dispatcher._cache = _Forgiving(dispatcher._cache, function.__name__)
+    finally:
+        config.CACHE_DIR = before
+    return dispatcher
 
 
 class _Forgiving:
@@ -85,8 +90,14 @@ class _Forgiving:
         return found
 
     def save_overload(self, signature, data):
-        with contextlib.suppress(OSError):
+        try:
             self._cache.save_overload(signature, data)
+        except OSError:  # nothing can be written
+            pass
+        except Exception:  # the index is damaged: start another
+            with contextlib.suppress(OSError):
+                self._cache.flush()
+                self._cache.save_overload(signature, data)
 
 
 def _announce():

@@ -1,155 +1,222 @@
 """The kernels of convolution and dense layers: take a unit of work, copy it if need be, multiply, next unit.
 
-``convolve`` computes y, ``spread`` dx, and ``correlate`` dw and db. What is multiplied with what stands in the plan
-(``plans.py``), how fast is a matter of ``product.py``.
+``convolve`` computes y, ``differentiate`` the gradients: dx by ``spread_share``, dw and db by ``correlate_share``. What
+is multiplied with what stands in the plan (``plans.py``), how fast is a matter of ``product.py``.
+
+The functions ``..._share(worker, workers, ...)`` do one worker's share; an array called ``..._scratch`` has a row for
+each worker. Constants are written ``np.int64(0)`` where they are passed on: Numba would compile a function once
+more for every constant it is called with.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 
-from .compiling import kernel
-from .packing import copy_masked, copy_padded, copy_unpadded, fill, pack_rows
-from .product import product
+from . import simd
+from .compiling import kernel, part
+from .packing import copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
+from .parallel import on_all
+from .plans import unpacked
+from .product import panel_width, product
+
+PANEL = simd.PANEL
 
 
-@kernel()
-def convolve(worker, workers, plan, images, x, scratch, w, packed, bias, y, columns, lanes, relu):
-    """One worker's units of ``y = x * w + bias``, and relu of it if so asked; ``scratch`` has a row per worker."""
+@kernel
+def convolve(workers, *arguments):
+    """y; the arguments are those of ``convolve_share``."""
+    on_all(convolve_share, workers, arguments)
+
+
+@kernel
+def differentiate(workers, input_gradient, *arguments):
+    """dx, if it is asked for, dw and db; the arguments are those of ``spread_share`` and of ``correlate_share``."""
+    on_all(differentiate_share, workers, (input_gradient, arguments[:19], arguments[19:]))
+
+
+@part
+def differentiate_share(worker, workers, input_gradient, spreading, correlation):
+    """The share of dx and that of dw, one after the other: so threads are started once for both."""
+    if input_gradient:
+        spread_share(worker, workers, *spreading)
+    correlate_share(worker, workers, *correlation)
+
+
+@part
+def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias, y,
+                   columns, lanes, relu):
+    """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels."""
+    plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
-    for unit in range(units * worker // workers, units * (worker + 1) // workers):
-        first, count, top, rows = place(plan, unit, images)
-        if plan.padded:
-            source, base = scratch[worker], 0
-            copy_padded(plan, x, first, count, top * plan.row_step - plan.top, lanes, source)
-        else:
-            source, base = x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
-        target = (first * plan.out_height + top) * plan.out_width * columns
-        product(source, base, plan.row, plan.out, 0, count * rows * plan.out_width, plan.step, 0, len(plan.step), w, 0,
-                packed, bias, y, target, columns, lanes, False, relu)
+    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
+    zero, no, terms = np.int64(0), np.bool_(False), len(step)
+    if first_unit == last_unit:
+        return
+    for o in range(0, columns, PANEL * lanes):
+        width = min(PANEL * lanes, columns - o)
+        weights, w_at, w_stride = w, o, columns
+        if packs:
+            weights, w_at, w_stride = w_scratch[worker], zero, panel_width(width, lanes)
+            sums = w_scratch[worker, terms * w_stride:]  # nobody asks for the sums of weights
+            pack_panel(w, w, no, o, columns, terms, width, w_stride, lanes, weights, zero, sums, zero)
+        for unit in range(first_unit, last_unit):
+            first, count, top, rows = place(plan, unit, images)
+            source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
+            target = (first * plan.out_height + top) * plan.out_width * columns + o
+            product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride, bias,
+                    o, y, target, out, width, lanes, no, relu)
 
 
-@kernel(parallel=True)
-def convolve_on_all(workers, plan, *arguments):
-    for worker in prange(workers):
-        convolve(np.int64(worker), workers, plan, *arguments)
+@part
+def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, dy_scratch, w, w_scratch,
+                 zeros, count_up, dx, outputs, lanes, padded_scratch):
+    """dx: every pixel of dy spreads over its window, one kernel element after the other.
 
-
-@kernel()
-def spread(worker, workers, plan, images, kh, kw, dy, mask, masked, scratch, w, w_size, zeros, count_up, dx, outputs,
-           lanes, padded_scratch):
-    """One worker's units of dx: every pixel of dy spreads over its window, one kernel element after the other.
+        dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
 
     The units are bands of dx, so that no two workers write to the same place; for each row m of the kernel, those rows
     of dy take part whose m-th window row lies in the band.
     """
+    plan = unpacked(sizes, row, step, out)
+    if kh == 1 and kw == 1 and plan.out_height == plan.height and plan.out_width == plan.width and not plan.padded:
+        spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w, w_scratch, zeros, count_up, dx,
+                      outputs, lanes)
+        return
     channels, columns = plan.channels, plan.out_width * outputs
     height = plan.band * plan.row_step
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
-    weights = w_size // (kh * kw)
-    alone = kh == 1 and kw == 1 and plan.out_height == plan.padded_height and plan.out_width == plan.padded_width
     units = (images + plan.images - 1) // plan.images * bands
-    for unit in range(units * worker // workers, units * (worker + 1) // workers):
-        first = unit // bands * plan.images
+    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
+    zero, no, yes = np.int64(0), np.bool_(False), np.bool_(True)
+    weights, size = w_scratch[worker], zero
+    if first_unit < last_unit:
+        for tap in range(kh * kw):
+            for c in range(0, channels, PANEL * lanes):
+                used = min(PANEL * lanes, channels - c)
+                width = panel_width(used, lanes)
+                pack_transposed(w, (tap * channels + c) * outputs, used, outputs, width, lanes, weights, size)
+                size += outputs * width
+    for unit in range(first_unit, last_unit):
+        first, top = unit // bands * plan.images, unit % bands * height
         count = min(plan.images, images - first)
-        top = unit % bands * height
         end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
         lowest, highest = rows_between(plan, top - kh + 1, end)
-        start = (first * plan.out_height + lowest) * columns
+        source, base = dy, (first * plan.out_height + lowest) * columns
         if masked:
-            source, base = scratch[worker], 0
-            copy_masked(dy, mask, start, ((count - 1) * plan.out_height + highest - lowest) * columns, lanes, source)
-        else:
-            source, base = dy, start
+            source = dy_scratch[worker]
+            size = ((count - 1) * plan.out_height + highest - lowest) * columns
+            copy_masked(dy, mask, base, size, lanes, source)
+            base = zero
         if plan.padded:
-            target, at = padded_scratch[worker], 0
+            target, at = padded_scratch[worker], zero
         else:
             target, at = dx, (first * plan.height + top) * plan.width * channels
-        if not alone:
-            size = ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels
-            fill(target, at, at + size)
+        fill(target, at, at + ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels)
+        w_at = zero
         for m in range(kh):
             low, high = rows_between(plan, top - m, end - m)
-            pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width
+            pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width if high > low else zero
             for n in range(kw):
-                if pixels > 0:
-                    to = at + ((low * plan.row_step + m - top) * plan.padded_width + n) * channels
-                    product(source, base + (low - lowest) * columns, plan.out, plan.row, 0, pixels, count_up, 0,
-                            outputs, w, (m * kw + n) * weights, True, zeros, target, to, channels, lanes, not alone,
-                            False)
+                to = at + ((low * plan.row_step + m - top) * plan.padded_width + n) * channels
+                for c in range(0, channels, PANEL * lanes):
+                    used = min(PANEL * lanes, channels - c)
+                    width = panel_width(used, lanes)
+                    product(source, base + (low - lowest) * columns, out, zero, pixels, count_up, outputs, weights,
+                            w_at, width, zeros, zero, target, to + c, row, used, lanes, yes, no)
+                    w_at += outputs * width
         if plan.padded:
             copy_unpadded(plan, target, first, count, top, end, lanes, dx)
 
 
-@kernel(parallel=True)
-def spread_on_all(workers, plan, *arguments):
-    for worker in prange(workers):
-        spread(np.int64(worker), workers, plan, *arguments)
+@part
+def spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w, w_scratch, zeros, count_up, dx,
+                  outputs, lanes):
+    """dx where windows are single pixels, as in every dense layer: a matrix product, with w transposed on the way."""
+    units = (images + plan.images - 1) // plan.images * plan.bands
+    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
+    zero, no, channels, weights = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker]
+    if first_unit == last_unit:
+        return
+    for c in range(0, channels, PANEL * lanes):
+        used = min(PANEL * lanes, channels - c)
+        width = panel_width(used, lanes)
+        pack_transposed(w, c * outputs, used, outputs, width, lanes, weights, zero)
+        for unit in range(first_unit, last_unit):
+            first, count, top, rows = place(plan, unit, images)
+            pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
+            source, base = dy, pixel * outputs
+            if masked:
+                source = dy_scratch[worker]
+                copy_masked(dy, mask, base, pixels * outputs, lanes, source)
+                base = zero
+            product(source, base, plan.out, zero, pixels, count_up, outputs, weights, zero, width, zeros, zero, dx,
+                    pixel * channels + c, plan.row, used, lanes, no, no)
 
 
-@kernel()
-def correlate(worker, workers, plan, taps, images, x, dy, mask, masked, scratch, packed_dy, zeros, dw, sums, splits,
-              block, columns, lanes):
-    """One worker's share of ``dw[k, o] = sum_p x[step[k] + row[p]] dy[p, o]`` and ``db[o] = sum_p dy[p, o]``.
+@part
+def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy, mask, masked, padded_scratch,
+                    dy_scratch, zeros, dw, sums, splits, block, columns, lanes):
+    """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
-    (added up by ``add_splits``), and the kernel's elements into blocks. ``taps[k]`` is where row k of dw starts. Every
-    block packs the rows of dy that it needs, so db comes with it; ``sums`` has a last row for all but the first block.
+    (added up by ``add_splits``), and the kernel's elements into blocks. Every block packs the rows of dy that it
+    needs, so db comes with it; ``sums`` has a last row for all but the first block.
     """
+    plan = unpacked(sizes, row, step, out)
     terms = len(taps)
     blocks = (terms + block - 1) // block
-    padded_columns = (columns + lanes - 1) // lanes * lanes
     units = (images + plan.images - 1) // plan.images * plan.bands
+    zero, no, factor = np.int64(0), np.bool_(False), dy_scratch[worker]
     for task in range(splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers):
         split, first_tap = task // blocks, task % blocks * block
-        unit_first, unit_last = units * split // splits, units * (split + 1) // splits
-        for unit in range(unit_first, unit_last):
+        last_tap = min(terms, first_tap + block)
+        first_unit, last_unit = units * split // splits, units * (split + 1) // splits
+        for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
-            pixels = count * rows * plan.out_width
-            if plan.padded:
-                source, base = scratch[worker], 0
-                copy_padded(plan, x, first, count, top * plan.row_step - plan.top, lanes, source)
-            else:
-                source, base = x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
-            pack_rows(dy, mask, masked, (first * plan.out_height + top) * plan.out_width * columns, pixels, columns,
-                      lanes, packed_dy[worker], sums[split if first_tap == 0 else splits])
-            product(source, base, plan.step, taps, first_tap, min(terms, first_tap + block), plan.row, 0, pixels,
-                    packed_dy[worker], 0, True, zeros, dw, split * terms * padded_columns, padded_columns, lanes,
-                    unit > unit_first, False)
+            source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
+            pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
+            for o in range(0, columns, PANEL * lanes):
+                used = min(PANEL * lanes, columns - o)
+                width = panel_width(used, lanes)
+                pack_panel(dy, mask, masked, pixel * columns + o, columns, pixels, used, width, lanes, factor, zero,
+                           sums[split if first_tap == 0 else splits], o)
+                product(source, base, step, first_tap, last_tap, row, pixels, factor, zero, width, zeros, zero, dw,
+                        split * terms * columns + o, taps, used, lanes, unit > first_unit, no)
 
 
-@kernel(parallel=True)
-def correlate_on_all(workers, plan, *arguments):
-    for worker in prange(workers):
-        correlate(np.int64(worker), workers, plan, *arguments)
-
-
-@kernel()
-def add_splits(partial, columns, dw, sums, db):
-    """``dw[k, o] = sum_s partial[s, k, o]`` in the order of s, without the columns that filled up the vectors."""
-    splits, terms, _ = partial.shape
-    for k in range(terms):
-        for o in range(columns):
-            dw[k * columns + o] = partial[0, k, o]
+@kernel
+def add_splits(partial, dw, sums, db):
+    """``dw[i] = sum_s partial[s, i]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
+    splits = len(partial)
+    for i in range(len(dw)):
+        total = partial[0, i]
         for s in range(1, splits):
-            for o in range(columns):
-                dw[k * columns + o] += partial[s, k, o]
-    for o in range(columns):
-        db[o] = sums[0, o]
-    for s in range(1, splits):
-        for o in range(columns):
-            db[o] += sums[s, o]
+            total += partial[s, i]
+        dw[i] = total
+    for o in range(len(db)):
+        total = sums[0, o]
+        for s in range(1, splits):
+            total += sums[s, o]
+        db[o] = total
 
 
-@njit(nogil=True)
+@part
 def place(plan, unit, images):
     """Of a unit: its first image, their number, its first row of the result, and their number."""
     first, top = unit // plan.bands * plan.images, unit % plan.bands * plan.band
     return first, min(plan.images, images - first), top, min(plan.band, plan.out_height - top)
 
 
-@njit(nogil=True)
+@part
+def unit_of_x(plan, x, first, count, top, lanes, scratch):
+    """The array that holds a unit's part of x, and where it starts there; a padded copy if there is padding."""
+    if plan.padded:
+        copy_padded(plan, x, first, count, top * plan.row_step - plan.top, lanes, scratch)
+        return scratch, 0
+    return x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
+
+
+@part
 def rows_between(plan, low, high):
     """The rows of the result whose first window row lies in [low, high): the first and the one behind the last."""
     first = max(0, (low + plan.row_step - 1) // plan.row_step)

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..reference.loss import cross_entropy, mean_squared_error
 from .compiling import kernel
+from .workspace import flat
 
 __all__ = ["cross_entropy", "mean_squared_error", "softmax_cross_entropy"]
 
@@ -24,10 +25,12 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.
     if sample_weight is None:
         sample_weight = np.ones(len(logits), logits.dtype)
     dlogits = np.empty_like(logits)
-    return _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits), dlogits
+    loss = _softmax_cross_entropy(flat(logits).reshape(logits.shape), flat(labels), flat(sample_weight), smoothing,
+                                  dlogits)
+    return loss, dlogits
 
 
-@kernel()
+@kernel
 def _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits):
     """One row at a time: its maximum, its exponentials and their sum, then loss and gradient.
 

@@ -7,11 +7,11 @@ the pieces together in float64: independent of the number of threads, and more e
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .. import checks
 from . import threads, workspace
-from .compiling import kernel
+from .compiling import kernel, part
+from .parallel import on_all
 
 #: Numbers in a piece.
 PIECE = 1 << 14
@@ -41,7 +41,7 @@ def batch_norm_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
         factors = [f.astype(x.dtype) for f in (gamma / root, 2 / count * dvariance, dmean / count)]
         dgamma = (products / root).astype(x.dtype)
     dx = workspace.empty(x.shape, x.dtype)
-    threads.run(_combine, _combine_on_all, x.size, _rows(dy), _rows(x), mean, *factors, True, _rows(dx))
+    threads.run(_combine, x.size, _rows(dy), _rows(x), workspace.flat(mean), *factors, True, _rows(dx))
     return dx, dgamma, dbeta.astype(x.dtype)
 
 
@@ -61,7 +61,7 @@ def batch_norm_inference_backward(dy, x, gamma, mean, variance, epsilon=1e-3):
         root = np.sqrt(variance.astype(np.float64) + epsilon)
         scale, dgamma = (gamma / root).astype(x.dtype), (products / root).astype(x.dtype)
     dx = workspace.empty(x.shape, x.dtype)
-    threads.run(_combine, _combine_on_all, x.size, _rows(dy), _rows(x), mean, scale, scale, scale, False, _rows(dx))
+    threads.run(_combine, x.size, _rows(dy), _rows(x), workspace.flat(mean), scale, scale, scale, False, _rows(dx))
     return dx, dgamma, dbeta.astype(x.dtype)
 
 
@@ -69,7 +69,7 @@ def dropout_forward(x, rate, seed):
     """``y`` and ``mask``, as in ``reference.dropout_forward``: the same mask, bit by bit."""
     x, rate, seed = checks.dropout_forward(x, rate, seed)
     y, mask = workspace.empty(x.shape, x.dtype), workspace.empty(x.shape, np.bool_)
-    threads.run(_drop, _drop_on_all, x.size, x.reshape(-1), rate, np.uint64(seed), True, mask.reshape(-1),
+    threads.run(_drop, x.size, workspace.flat(x), rate, np.uint64(seed), True, mask.reshape(-1),
                 y.reshape(-1))
     return y, mask
 
@@ -79,13 +79,13 @@ def dropout_backward(dy, mask, rate):
     dy, mask, rate = checks.dropout_backward(dy, mask, rate)
     mask = mask if mask.flags.writeable else mask.copy()  # Numba refuses: with ``draw`` the kernel writes its mask
     dx = workspace.empty(dy.shape, dy.dtype)
-    threads.run(_drop, _drop_on_all, dy.size, dy.reshape(-1), rate, np.uint64(0), False, mask.reshape(-1),
+    threads.run(_drop, dy.size, workspace.flat(dy), rate, np.uint64(0), False, workspace.flat(mask),
                 dx.reshape(-1))
     return dx
 
 
 def _rows(x):
-    return x.reshape(-1, x.shape[-1])
+    return workspace.flat(x).reshape(-1, x.shape[-1])
 
 
 def _sums(x, dy, mean, with_dy):
@@ -93,7 +93,7 @@ def _sums(x, dy, mean, with_dy):
     rows, channels = _rows(x).shape
     height = max(1, PIECE // channels)
     partial = np.zeros((-(-rows // height), 3, channels), x.dtype)
-    threads.run(_partial_sums, _partial_sums_on_all, x.size, _rows(x), _rows(dy), mean, with_dy, height, partial)
+    threads.run(_partial_sums, x.size, _rows(x), _rows(dy), workspace.flat(mean), with_dy, height, partial)
     with np.errstate(over="ignore", invalid="ignore"):
         return partial.sum(axis=0, dtype=np.float64)
 
@@ -102,12 +102,12 @@ def _normalize(x, gamma, beta, mean, variance, epsilon):
     y = workspace.empty(x.shape, x.dtype)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         factor = gamma / np.sqrt(variance + variance.dtype.type(epsilon))
-    threads.run(_scale, _scale_on_all, x.size, _rows(x), mean, factor, beta, _rows(y))
+    threads.run(_scale, x.size, _rows(x), workspace.flat(mean), factor, workspace.flat(beta), _rows(y))
     return y
 
 
-@kernel(fastmath={"contract"})
-def _partial_sums(worker, workers, x, dy, mean, with_dy, height, partial):
+@part(fastmath={"contract"})
+def _partial_sums_share(worker, workers, x, dy, mean, with_dy, height, partial):
     pieces = len(partial)
     rows, channels = x.shape
     for piece in range(pieces * worker // workers, pieces * (worker + 1) // workers):
@@ -126,28 +126,26 @@ def _partial_sums(worker, workers, x, dy, mean, with_dy, height, partial):
                     products[c] += deviation * deviation
 
 
-@kernel(parallel=True)
-def _partial_sums_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _partial_sums(np.int64(worker), workers, *arguments)
+@kernel
+def _partial_sums(workers, *arguments):
+    on_all(_partial_sums_share, workers, arguments)
 
 
-@kernel()
-def _scale(worker, workers, x, mean, factor, beta, y):
+@part
+def _scale_share(worker, workers, x, mean, factor, beta, y):
     rows, channels = x.shape
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         for c in range(channels):
             y[row, c] = factor[c] * (x[row, c] - mean[c]) + beta[c]
 
 
-@kernel(parallel=True)
-def _scale_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _scale(np.int64(worker), workers, *arguments)
+@kernel
+def _scale(workers, *arguments):
+    on_all(_scale_share, workers, arguments)
 
 
-@kernel(fastmath={"contract"})
-def _combine(worker, workers, dy, x, mean, of_dy, of_x, constant, with_x, dx):
+@part(fastmath={"contract"})
+def _combine_share(worker, workers, dy, x, mean, of_dy, of_x, constant, with_x, dx):
     rows, channels = x.shape
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         if with_x:
@@ -158,14 +156,13 @@ def _combine(worker, workers, dy, x, mean, of_dy, of_x, constant, with_x, dx):
                 dx[row, c] = of_dy[c] * dy[row, c]
 
 
-@kernel(parallel=True)
-def _combine_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _combine(np.int64(worker), workers, *arguments)
+@kernel
+def _combine(workers, *arguments):
+    on_all(_combine_share, workers, arguments)
 
 
-@kernel()
-def _drop(worker, workers, x, rate, seed, draw, mask, y):
+@part
+def _drop_share(worker, workers, x, rate, seed, draw, mask, y):
     """``y = x mask / (1 - rate)``; with ``draw`` the mask is made first, element i from the i-th splitmix64 number."""
     size, scale, zero = len(x), x.dtype.type(1.0 / (1.0 - rate)), x.dtype.type(0)
     first, last = size * worker // workers, size * (worker + 1) // workers
@@ -180,7 +177,6 @@ def _drop(worker, workers, x, rate, seed, draw, mask, y):
         y[i] = scale * x[i] if mask[i] else zero
 
 
-@kernel(parallel=True)
-def _drop_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _drop(np.int64(worker), workers, *arguments)
+@kernel
+def _drop(workers, *arguments):
+    on_all(_drop_share, workers, arguments)

@@ -1,16 +1,19 @@
-"""Optimizer steps, in place on flat vectors, each in one pass. The formulas stand in ``reference/optimizers.py``."""
+"""Optimizer steps, in place on flat vectors, each in one pass. The formulas stand in ``reference/optimizers.py``.
+
+No fused multiply-add here: the compiler may fuse one product in a loop's vectors and another in the few numbers that
+are left at its end, and where that end lies depends on the number of threads.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from .. import checks
-from . import threads
-from .compiling import kernel
-from .threads import share
+from . import threads, workspace
+from .compiling import kernel, part
+from .parallel import on_all, share_of
 
 #: Squares are summed in pieces of this many, so that the sum does not depend on the number of threads.
 PIECE = 4096
@@ -21,7 +24,7 @@ def sgd_step(parameters, gradients, velocity, learning_rate, momentum=0.0, neste
     checks.flat_vectors(parameters=parameters, gradients=gradients, velocity=velocity)
     learning_rate, momentum, weight_decay = checks.hyperparameters(
         learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
-    threads.run(_sgd, _sgd_on_all, parameters.size, parameters, gradients, velocity, learning_rate, momentum,
+    threads.run(_sgd, parameters.size, parameters, workspace.flat(gradients), velocity, learning_rate, momentum,
                 bool(nesterov), 1 - learning_rate * weight_decay)
 
 
@@ -33,7 +36,7 @@ def adam_step(parameters, gradients, first_moment, second_moment, step, learning
     step = checks.integer("step", step, 1)
     learning_rate, beta_1, beta_2, epsilon, weight_decay = checks.hyperparameters(
         learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay)
-    threads.run(_adam, _adam_on_all, parameters.size, parameters, gradients, first_moment, second_moment,
+    threads.run(_adam, parameters.size, parameters, workspace.flat(gradients), first_moment, second_moment,
                 learning_rate / (1 - beta_1**step), 1 / (1 - beta_2**step), beta_1, beta_2, epsilon,
                 1 - learning_rate * weight_decay)
 
@@ -43,14 +46,14 @@ def clip_by_global_norm(gradients, max_norm):
     checks.flat_vector("gradients", gradients)
     max_norm, = checks.hyperparameters(max_norm=max_norm)
     squares = np.empty(-(-gradients.size // PIECE))
-    threads.run(_squares, _squares_on_all, gradients.size, gradients, squares)
+    threads.run(_squares, gradients.size, gradients, squares)
     norm = math.sqrt(math.fsum(squares)) if np.isfinite(squares).all() else math.sqrt(squares.sum())
     if max_norm < norm < math.inf:
         gradients *= gradients.dtype.type(max_norm / norm)
     return norm
 
 
-@njit(nogil=True)
+@part
 def _normal(value):
     """``value``, but 0 instead of a subnormal number.
 
@@ -61,11 +64,12 @@ def _normal(value):
     return value if abs(value) >= np.finfo(value).tiny else value * 0
 
 
-@kernel(fastmath={"contract"})
-def _sgd(worker, workers, parameters, gradients, velocity, learning_rate, momentum, nesterov, decay):
+@part
+def _sgd_share(worker, workers, parameters, gradients, velocity, learning_rate, momentum, nesterov, decay):
     number = parameters.dtype.type
     rate, beta, shrink = number(learning_rate), number(momentum), number(decay)
-    p, g, v = share(parameters, worker, workers), share(gradients, worker, workers), share(velocity, worker, workers)
+    p, g = share_of(parameters, worker, workers), share_of(gradients, worker, workers)
+    v = share_of(velocity, worker, workers)
     for i in range(len(p)):
         step = rate * g[i]
         speed = _normal(beta * v[i] - step)
@@ -73,35 +77,33 @@ def _sgd(worker, workers, parameters, gradients, velocity, learning_rate, moment
         p[i] = shrink * p[i] + (beta * speed - step if nesterov else speed)
 
 
-@kernel(parallel=True, fastmath={"contract"})
-def _sgd_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _sgd(np.int64(worker), workers, *arguments)
+@kernel
+def _sgd(workers, *arguments):
+    on_all(_sgd_share, workers, arguments)
 
 
-@kernel(fastmath={"contract"})
-def _adam(worker, workers, parameters, gradients, first_moment, second_moment, rate, correction, beta_1, beta_2,
+@part
+def _adam_share(worker, workers, parameters, gradients, first_moment, second_moment, rate, correction, beta_1, beta_2,
           epsilon, decay):
     """``rate`` is learning_rate / (1 - beta_1^step) and ``correction`` is 1 / (1 - beta_2^step)."""
     number = parameters.dtype.type
     keep_1, add_1, keep_2, add_2 = number(beta_1), number(1 - beta_1), number(beta_2), number(1 - beta_2)
     rate, correction, epsilon, shrink = number(rate), number(correction), number(epsilon), number(decay)
-    p, g = share(parameters, worker, workers), share(gradients, worker, workers)
-    m, v = share(first_moment, worker, workers), share(second_moment, worker, workers)
+    p, g = share_of(parameters, worker, workers), share_of(gradients, worker, workers)
+    m, v = share_of(first_moment, worker, workers), share_of(second_moment, worker, workers)
     for i in range(len(p)):
         m[i] = _normal(keep_1 * m[i] + add_1 * g[i])
         v[i] = _normal(keep_2 * v[i] + add_2 * (g[i] * g[i]))
         p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(correction * v[i]) + epsilon)
 
 
-@kernel(parallel=True, fastmath={"contract"})
-def _adam_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _adam(np.int64(worker), workers, *arguments)
+@kernel
+def _adam(workers, *arguments):
+    on_all(_adam_share, workers, arguments)
 
 
-@kernel(fastmath={"contract", "reassoc"})
-def _squares(worker, workers, values, squares):
+@part(fastmath={"contract", "reassoc"})
+def _squares_share(worker, workers, values, squares):
     pieces = len(squares)
     for piece in range(pieces * worker // workers, pieces * (worker + 1) // workers):
         total = 0.0
@@ -110,7 +112,6 @@ def _squares(worker, workers, values, squares):
         squares[piece] = total
 
 
-@kernel(parallel=True)
-def _squares_on_all(workers, *arguments):
-    for worker in prange(workers):
-        _squares(np.int64(worker), workers, *arguments)
+@kernel
+def _squares(workers, *arguments):
+    on_all(_squares_share, workers, arguments)

@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .compiling import part
+
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
 UNIT_BYTES = 1 << 18
 
@@ -34,7 +36,7 @@ UNIT_OVERHEAD = 6
 
 
 class Plan(NamedTuple):
-    """Sizes and tables of a convolution."""
+    """Sizes and tables of a convolution, as the kernels see them."""
 
     height: int  # of an image
     width: int
@@ -43,7 +45,7 @@ class Plan(NamedTuple):
     padded_width: int
     top: int  # zeros above and to the left of it
     left: int
-    padded: bool  # whether there is padding, so that units are copied
+    padded: int  # whether there is padding, so that units are copied
     out_height: int  # of a result
     out_width: int
     row_step: int  # the vertical stride
@@ -55,10 +57,21 @@ class Plan(NamedTuple):
     step: np.ndarray
     out: np.ndarray
 
+    def packed(self):
+        """The same as four arrays: to look at eighteen Python objects takes Numba longer than some kernels run."""
+        return np.array(self[:-3]), *self[-3:]
+
+
+@part
+def unpacked(sizes, row, step, out):
+    """The plan, inside a kernel, that ``Plan.packed`` made arrays of."""
+    return Plan(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9],
+                sizes[10], sizes[11], sizes[12], sizes[13], sizes[14], row, step, out)
+
 
 @lru_cache(256)
 def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares):
-    """The plan for images of ``shape``, with units of a size that ``shares`` workers can share out evenly."""
+    """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed."""
     count, height, width, channels = shape
     (top, bottom), (left, right) = padding
     padded = any((top, bottom, left, right))
@@ -70,9 +83,10 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares):
     row = ((image * block_height + i * stride[0]) * padded_width + j * stride[1]) * channels
     m, n, c = np.ogrid[:kernel[0], :kernel[1], :channels]
     step = (m * padded_width + n) * channels + c
-    return Plan(height, width, channels, padded_height, padded_width, top, left, padded, *result, stride[0], images,
-                band, math.ceil(result[0] / band), block_height, row.ravel(), step.ravel(),
+    plan = Plan(height, width, channels, padded_height, padded_width, top, left, int(padded), *result, stride[0],
+                images, band, math.ceil(result[0] / band), block_height, row.ravel(), step.ravel(),
                 np.arange(row.size) * outputs)
+    return plan, plan.packed()
 
 
 def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, itemsize, shares):

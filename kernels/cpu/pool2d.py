@@ -7,15 +7,16 @@ asks for each row of dx which windows cover it, instead of scattering every wind
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from .. import NO_PADDING, checks
 from . import simd, threads, workspace
-from .compiling import kernel
+from .compiling import kernel, part
 from .packing import fill
+from .parallel import on_all
 
 #: Windows in a tile.
 ROWS = 4
@@ -26,7 +27,7 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     x, pool_size, stride, padding, shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = workspace.empty(shape, x.dtype)
     argmax = workspace.empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
-    _run(_max_forward, _max_forward_on_all, x.shape, shape, pool_size, stride, padding, x, y, argmax)
+    _run(_max_forward, x.shape, shape, pool_size, stride, padding, x, y, argmax)
     return y, argmax
 
 
@@ -36,7 +37,7 @@ def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=N
                                                                              argmax)
     argmax = argmax.astype(np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32, copy=False)
     dx = workspace.empty(x_shape, dy.dtype)
-    _run(_max_backward, _max_backward_on_all, x_shape, dy.shape, pool_size, stride, padding, dx, dy, argmax)
+    _run(_max_backward, x_shape, dy.shape, pool_size, stride, padding, dx, dy, argmax)
     return dx
 
 
@@ -44,7 +45,7 @@ def avg_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     """``y``, as in ``reference.avg_pool2d_forward``."""
     x, pool_size, stride, padding, shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = workspace.empty(shape, x.dtype)
-    _run(_avg_forward, _avg_forward_on_all, x.shape, shape, pool_size, stride, padding, x, y)
+    _run(_avg_forward, x.shape, shape, pool_size, stride, padding, x, y)
     return y
 
 
@@ -52,7 +53,7 @@ def avg_pool2d_backward(dy, x_shape, pool_size=2, stride=None, padding=NO_PADDIN
     """``dx``, as in ``reference.avg_pool2d_backward``."""
     dy, x_shape, pool_size, stride, padding = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding)
     dx = workspace.empty(x_shape, dy.dtype)
-    _run(_avg_backward, _avg_backward_on_all, x_shape, dy.shape, pool_size, stride, padding, dx, dy)
+    _run(_avg_backward, x_shape, dy.shape, pool_size, stride, padding, dx, dy)
     return dx
 
 
@@ -74,26 +75,37 @@ class Sizes(NamedTuple):
     lanes: int
 
 
-def _run(serial, parallel, x_shape, y_shape, pool_size, stride, padding, *arrays):
-    sizes = Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0],
-                  simd.lanes(arrays[0].dtype))
-    threads.run(serial, parallel, math.prod(x_shape), sizes, *[array.reshape(-1) for array in arrays])
+def _run(kernel, x_shape, y_shape, pool_size, stride, padding, *arrays):
+    sizes = _sizes(x_shape, y_shape, pool_size, stride, padding, simd.lanes(arrays[0].dtype))
+    threads.run(kernel, math.prod(x_shape), sizes, *[workspace.flat(array) for array in arrays])
 
 
-@njit(nogil=True)
+@lru_cache(256)
+def _sizes(x_shape, y_shape, pool_size, stride, padding, lanes):
+    """``Sizes`` as one array: to look at thirteen Python objects takes Numba longer than to look at one."""
+    return np.array(Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0], lanes))
+
+
+@part
+def _named(sizes):
+    return Sizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9],
+                 sizes[10], sizes[11], sizes[12])
+
+
+@part
 def _inside(index, step, before, window, size):
     """Window ``index``: its first pixel inside the image, the one behind its last, and how many it misses before."""
     start = index * step - before
     return max(0, start), min(size, start + window), max(0, -start)
 
 
-@njit(nogil=True)
+@part
 def _covering(pixel, step, before, window, count):
     """The windows that cover a pixel: the first and the one behind the last."""
     return max(0, (pixel + before - window) // step + 1), min(count, (pixel + before) // step + 1)
 
 
-@njit(nogil=True)
+@part
 def _alike(sizes, j):
     """How many windows from the j-th on, at most a tile of them, lie inside the image: one if it does not."""
     count = 1
@@ -104,9 +116,10 @@ def _alike(sizes, j):
     return count
 
 
-@kernel()
-def _max_forward(worker, workers, sizes, x, y, argmax):
+@part
+def _max_forward_share(worker, workers, sizes_array, x, y, argmax):
     """Rows of y, a few windows and a vector of channels at a time: maxima and positions stay in registers."""
+    sizes = _named(sizes_array)
     rows = sizes.images * sizes.out_height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         image, i = row // sizes.out_height, row % sizes.out_height
@@ -135,15 +148,15 @@ def _max_forward(worker, workers, sizes, x, y, argmax):
             j += count
 
 
-@kernel(parallel=True)
-def _max_forward_on_all(workers, sizes, *arguments):
-    for worker in prange(workers):
-        _max_forward(np.int64(worker), workers, sizes, *arguments)
+@kernel
+def _max_forward(workers, *arguments):
+    on_all(_max_forward_share, workers, arguments)
 
 
-@kernel()
-def _max_backward(worker, workers, sizes, dx, dy, argmax):
+@part
+def _max_backward_share(worker, workers, sizes_array, dx, dy, argmax):
     """Rows of dx: each asks the windows that cover it for the gradients of those whose maximum it holds."""
+    sizes = _named(sizes_array)
     row_size = sizes.width * sizes.channels
     # where windows neither overlap nor leave gaps, every pixel is written once, and needs no zero to add to
     tiled = (sizes.column_step == sizes.pool_width and sizes.row_step >= sizes.pool_height and sizes.left == 0
@@ -180,14 +193,14 @@ def _max_backward(worker, workers, sizes, dx, dy, argmax):
                 j += count
 
 
-@kernel(parallel=True)
-def _max_backward_on_all(workers, sizes, *arguments):
-    for worker in prange(workers):
-        _max_backward(np.int64(worker), workers, sizes, *arguments)
+@kernel
+def _max_backward(workers, *arguments):
+    on_all(_max_backward_share, workers, arguments)
 
 
-@kernel()
-def _avg_forward(worker, workers, sizes, x, y):
+@part
+def _avg_forward_share(worker, workers, sizes_array, x, y):
+    sizes = _named(sizes_array)
     rows = sizes.images * sizes.out_height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         image, i = row // sizes.out_height, row % sizes.out_height
@@ -211,14 +224,14 @@ def _avg_forward(worker, workers, sizes, x, y):
             j += count
 
 
-@kernel(parallel=True)
-def _avg_forward_on_all(workers, sizes, *arguments):
-    for worker in prange(workers):
-        _avg_forward(np.int64(worker), workers, sizes, *arguments)
+@kernel
+def _avg_forward(workers, *arguments):
+    on_all(_avg_forward_share, workers, arguments)
 
 
-@kernel()
-def _avg_backward(worker, workers, sizes, dx, dy):
+@part
+def _avg_backward_share(worker, workers, sizes_array, dx, dy):
+    sizes = _named(sizes_array)
     row_size = sizes.width * sizes.channels
     rows = sizes.images * sizes.height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
@@ -240,7 +253,6 @@ def _avg_backward(worker, workers, sizes, dx, dy):
                         to += sizes.channels
 
 
-@kernel(parallel=True)
-def _avg_backward_on_all(workers, sizes, *arguments):
-    for worker in prange(workers):
-        _avg_backward(np.int64(worker), workers, sizes, *arguments)
+@kernel
+def _avg_backward(workers, *arguments):
+    on_all(_avg_backward_share, workers, arguments)

@@ -6,30 +6,74 @@ Convolution (forward, dx, dw) and dense layers are all
 
 For a convolution ``row[p]`` is where the window of output pixel p starts in memory and ``step[k]`` is how far its
 k-th input lies from there (K = KH KW C of them). With channels last, x[row[p] + step[k]] is the matrix that im2col
-would write to memory, KH KW times as large as the image; here it is only looked up. For dw the tables swap places:
-p counts the kernel's elements and k the pixels.
+would write to memory, KH KW times as large as the image; here it is only looked up. ``plans.py`` has the tables.
 
-``product`` splits y into panels of columns (``simd.PANEL`` vectors wide) and each panel into tiles, and sums each tile
-in registers. Long sums are cut so that a panel of w stays in the first-level cache while the tiles go over it; y keeps
-the sum in between, so cutting does not change a bit of the result.
+``product`` takes one **panel**: so many columns o as fit in a tile, up to ``simd.PANEL`` vectors of them. It goes down
+the panel tile by tile, each of which sums in registers. Long sums are cut in chunks, so that this part of w stays in
+the cache while the tiles go over it; y keeps the sums in between, so cutting does not change a bit of the result.
 """
 
 from __future__ import annotations
 
-from numba import njit
-
 from . import simd
+from .compiling import part
 
-#: Numbers of a panel of w that a chunk has.
-CHUNK = 16384
+#: Numbers of w in a chunk: 32 KB in float32.
+CHUNK = 1 << 13
 
 
-def _tiles(rows, vectors):
-    """``tiles(...)``: one panel of y, in tiles of ``rows`` x ``vectors``."""
+@part
+def panel_width(columns, lanes):
+    """How wide the panel of the first of so many columns is in memory: 1, 2 or ``simd.PANEL`` whole vectors."""
+    vectors = (columns + lanes - 1) // lanes
+    return (vectors if vectors <= 2 else simd.PANEL) * lanes
 
-    @njit(nogil=True)
-    def tiles(x, x_base, row, out, first, last, step, step_first, step_last, w, w_at, w_stride, bias, bias_at, y,
-              y_base, width, resume, relu):
+
+@part
+def product(x, x_base, row, first, last, step, terms, w, w_at, w_stride, bias, bias_at, y, y_base, out, width, lanes,
+            resume, relu):
+    """``y[y_base + out[p] + o] = bias[bias_at + o] + sum_k x[x_base + row[p] + step[k]] w[w_at + k w_stride + o]``.
+
+    Parameters
+    ----------
+    x, w, bias, y : flat arrays
+        Rows of w and the bias must have ``panel_width(width)`` numbers that may be read.
+    row, out, first, last : arrays of integers, int, int
+        p runs over [first, last).
+    step, terms : array of integers, int
+        k runs over [0, terms).
+    width : int
+        o runs over [0, width); at most a panel.
+    lanes : int
+        Numbers in a vector.
+    resume : bool
+        Add to what y holds, instead of starting from the bias.
+    relu : bool
+        Store ``max(., 0)``.
+    """
+    chunk = max(1, CHUNK // panel_width(width, lanes))
+    for start in range(0, max(1, terms), chunk):
+        end = min(terms, start + chunk)
+        goes_on, ends = resume or start > 0, relu and end == terms
+        at = w_at + start * w_stride
+        if width <= lanes:
+            _tiles_1(x, x_base, row, first, last, step, start, end, w, at, w_stride, bias, bias_at, y, y_base, out,
+                     width, goes_on, ends)
+        elif width <= 2 * lanes:
+            _tiles_2(x, x_base, row, first, last, step, start, end, w, at, w_stride, bias, bias_at, y, y_base, out,
+                     width, goes_on, ends)
+        else:
+            _tiles_4(x, x_base, row, first, last, step, start, end, w, at, w_stride, bias, bias_at, y, y_base, out,
+                     width, goes_on, ends)
+
+
+def _tiles(vectors):
+    """``tiles(...)``: a panel of so many vectors, in tiles of the height that goes with it."""
+    rows = simd.ROWS[vectors]
+
+    @part
+    def tiles(x, x_base, row, first, last, step, start, end, w, w_at, w_stride, bias, bias_at, y, y_base, out, width,
+              resume, relu):
         for p in range(first, last, rows):
             inputs = simd.offsets(row, x_base, p, last - 1, rows)
             outputs = simd.offsets(out, y_base, p, last - 1, rows)
@@ -38,7 +82,7 @@ def _tiles(rows, vectors):
             else:
                 tile = simd.tile_of(bias, bias_at, rows, vectors)
             at = w_at
-            for k in range(step_first, step_last):
+            for k in range(start, end):
                 tile = simd.tile_add_outer(tile, x, inputs, step, k, w, at)
                 at += w_stride
             if relu:
@@ -48,61 +92,5 @@ def _tiles(rows, vectors):
     return tiles
 
 
-_tiles_1, _tiles_2 = _tiles(simd.ROWS[0], 1), _tiles(simd.ROWS[1], 2)
-if simd.PANEL == 4:
-    _tiles_3, _tiles_4 = _tiles(simd.ROWS[2], 3), _tiles(simd.ROWS[3], 4)
-else:
-    _tiles_3 = _tiles_4 = _tiles_2
-PANEL = simd.PANEL
-
-
-@njit(nogil=True)
-def product(x, x_base, row, out, first, last, step, step_first, step_last, w, w_first, packed, bias, y, y_base, columns,
-            lanes, resume, relu):
-    """``y[y_base + out[p] + o] = bias[o] + sum_k x[x_base + row[p] + step[k]] w[k, o]``, in registers.
-
-    Parameters
-    ----------
-    x, y, w, bias : flat arrays
-        ``bias`` is as long as ``columns`` rounded up to whole vectors.
-    row, out : arrays of integers
-        For p in [first, last).
-    step : array of integers
-        For k in [step_first, step_last).
-    w_first, packed : int, bool
-        Where w starts, and its layout: packed by ``pack``, or a matrix whose rows have ``columns`` elements, a
-        multiple of ``lanes``.
-    lanes : int
-        Numbers in a vector, ``simd.lanes`` of the type.
-    resume : bool
-        Add to what y holds, instead of starting from the bias.
-    relu : bool
-        Store ``max(., 0)``.
-    """
-    terms = step_last - step_first
-    panel = PANEL * lanes
-    for o in range(0, columns, panel):
-        width = min(panel, columns - o)
-        vectors = (width + lanes - 1) // lanes
-        w_stride = vectors * lanes if packed else columns
-        w_at = w_first + (o * terms if packed else o)
-        chunk = max(1, CHUNK // (vectors * lanes))
-        if terms < 2 * chunk:
-            chunk = max(1, terms)
-        for k in range(0, max(1, terms), chunk):
-            k_last = min(terms, k + chunk)
-            goes_on = resume or k > 0
-            ends = relu and k_last == terms
-            at = w_at + k * w_stride
-            if vectors == 4:
-                _tiles_4(x, x_base, row, out, first, last, step, step_first + k, step_first + k_last, w, at, w_stride,
-                         bias, o, y, y_base + o, width, goes_on, ends)
-            elif vectors == 3:
-                _tiles_3(x, x_base, row, out, first, last, step, step_first + k, step_first + k_last, w, at, w_stride,
-                         bias, o, y, y_base + o, width, goes_on, ends)
-            elif vectors == 2:
-                _tiles_2(x, x_base, row, out, first, last, step, step_first + k, step_first + k_last, w, at, w_stride,
-                         bias, o, y, y_base + o, width, goes_on, ends)
-            else:
-                _tiles_1(x, x_base, row, out, first, last, step, step_first + k, step_first + k_last, w, at, w_stride,
-                         bias, o, y, y_base + o, width, goes_on, ends)
+_tiles_1, _tiles_2 = _tiles(1), _tiles(2)
+_tiles_4 = _tiles(4) if simd.PANEL == 4 else _tiles_2

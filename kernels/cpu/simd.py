@@ -46,10 +46,10 @@ def _host():
 
 BITS, REGISTERS = _host()
 
-#: Vectors in a full panel of output channels, and for each number of vectors the rows of the tile that goes with it:
-#: as many as registers (those of the tile, of one row of w, and one for x) and addresses (one for each row) allow.
+#: Vectors side by side in the widest tile, and for each width the rows of the tile that goes with it: as many as the
+#: registers (for the tile, a row of w, and a number of x) and the addresses of the rows of x allow.
 PANEL = 4 if REGISTERS == 32 else 2
-ROWS = (8, 10, 7, 6) if REGISTERS == 32 else (8, 6)
+ROWS = {1: 8, 2: 10, 4: 6} if REGISTERS == 32 else {1: 8, 2: 6}
 
 
 def lanes(dtype):
@@ -80,7 +80,8 @@ def tile_of(typing, bias, at, rows, vectors):
 
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
-        row = model.load_vectors(_address(context, builder, bias, args[0], args[1]), vectors.literal_value)
+        start = _address(context, builder, bias, args[0], args[1])
+        row = [model.load(start, v) for v in range(vectors.literal_value)]
         return model.pack(row * rows.literal_value)
 
     return tile(bias, types.intp, rows, vectors), codegen
@@ -143,7 +144,8 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
         step_value = builder.load(_address(context, builder, step, step_array, k_value))
         model = _Model(context, builder, tile)
         count, vectors = len(rows), len(tile) // len(rows)
-        weights = model.load_vectors(_address(context, builder, w, w_array, at_value), vectors)
+        w_start = _address(context, builder, w, w_array, at_value)
+        weights = [model.load(w_start, v) for v in range(vectors)]
         # fmuladd, not fma: where there is no such instruction the latter becomes a call of a library
         multiply_add = model.function("llvm.fmuladd", 3)
         start = _address(context, builder, x, x_array, step_value)
@@ -276,7 +278,10 @@ def spaced_square(typing, array, start, step, count):
 
 @intrinsic(prefer_literal=True)
 def tile_load(typing, y, rows, width, vectors):
-    """A tile whose row r is ``y[rows[r] : rows[r] + width]``; width ends inside the last vector, lanes behind are 0."""
+    """A tile whose row r is ``y[rows[r] : rows[r] + width]``; lanes behind width are 0.
+
+    Of several vectors, width must fill the first half.
+    """
     return _tile_load(y, rows, vectors, vectors.literal_value, Vector(y.dtype))
 
 
@@ -286,17 +291,17 @@ def tile_load_like(typing, y, rows, width, like):
     return _tile_load(y, rows, like, len(like) // len(rows), Vector(y.dtype, like.dtype.count))
 
 
-def _tile_load(y, rows, vectors, vectors_count, vector):
-    tile = types.UniTuple(vector, len(rows) * vectors_count)
+def _tile_load(y, rows, vectors, count, vector):
+    tile = types.UniTuple(vector, len(rows) * count)
 
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
-        mask = model.mask_of_last(args[2], vectors_count)
+        masks = model.masks(args[2], count)
         values = []
         for r in range(len(rows)):
             start = _address(context, builder, y, args[0], builder.extract_value(args[1], r))
-            values += model.load_vectors(start, vectors_count - 1)
-            values.append(model.load_masked(start, vectors_count - 1, mask))
+            for v in range(count):
+                values.append(model.load_masked(start, v, masks[v]) if v in masks else model.load(start, v))
         return model.pack(values)
 
     return tile(y, rows, types.intp, vectors), codegen
@@ -329,25 +334,26 @@ def tile_transpose(typing, tile):
 
 @intrinsic
 def tile_store(typing, tile, y, rows, width):
-    """``y[rows[r] : rows[r] + width] = tile[r, :width]`` for every row r; width ends inside the last vector."""
+    """``y[rows[r] : rows[r] + width] = tile[r, :width]`` for every row r; width as in ``tile_load``."""
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
         vectors = len(tile) // len(rows)
         full = builder.icmp_signed("==", args[3], ir.Constant(INT64, vectors * model.count))
         starts = [_address(context, builder, y, args[1], builder.extract_value(args[2], r)) for r in range(len(rows))]
         values = [builder.extract_value(args[0], i) for i in range(len(tile))]
-        for r, start in enumerate(starts):
-            for v in range(vectors - 1):
-                model.store(values[r * vectors + v], start, v)
-        # a masked store is slow on some processors, so it is kept for the panels that need it
+        # masked stores are slow on some processors, so they are kept for the panels that need them
         with builder.if_else(full) as (whole, ragged):
             with whole:
-                for r, start in enumerate(starts):
-                    model.store(values[(r + 1) * vectors - 1], start, vectors - 1)
+                for i, value in enumerate(values):
+                    model.store(value, starts[i // vectors], i % vectors)
             with ragged:
-                mask = model.mask_of_last(args[3], vectors)
-                for r, start in enumerate(starts):
-                    model.store_masked(values[(r + 1) * vectors - 1], start, vectors - 1, mask)
+                masks = model.masks(args[3], vectors)
+                for i, value in enumerate(values):
+                    v = i % vectors
+                    if v in masks:
+                        model.store_masked(value, starts[i // vectors], v, masks[v])
+                    else:
+                        model.store(value, starts[i // vectors], v)
         return context.get_dummy_value()
 
     return types.void(tile, y, rows, types.intp), codegen
@@ -370,8 +376,8 @@ class _Model:
         start = self.builder.gep(start, [ir.Constant(INT64, index * self.count)])
         return self.builder.bitcast(start, self.vector.as_pointer())
 
-    def load_vectors(self, start, number):
-        return [self.builder.load(self.pointer(start, v), align=self.bytes) for v in range(number)]
+    def load(self, start, index):
+        return self.builder.load(self.pointer(start, index), align=self.bytes)
 
     def store(self, value, start, index):
         self.builder.store(value, self.pointer(start, index), align=self.bytes)
@@ -382,11 +388,14 @@ class _Model:
         alone = self.builder.insert_element(undefined, number, ir.Constant(INT32, 0))
         return self.builder.shuffle_vector(alone, undefined, ir.Constant(ir.VectorType(INT32, kind.count), None))
 
-    def mask_of_last(self, width, vectors):
-        """Which lanes of the last of so many vectors lie below ``width``."""
-        left = self.builder.trunc(self.builder.sub(width, ir.Constant(INT64, (vectors - 1) * self.count)), INT32)
+    def masks(self, width, vectors):
+        """Of so many vectors, those that ``width`` may end in or before, each with the lanes that lie below it."""
         lane = ir.Constant(ir.VectorType(INT32, self.count), list(range(self.count)))
-        return self.builder.icmp_signed("<", lane, self.broadcast(left, lane.type))
+        found = {}
+        for v in range(vectors // 2, vectors):
+            left = self.builder.trunc(self.builder.sub(width, ir.Constant(INT64, v * self.count)), INT32)
+            found[v] = self.builder.icmp_signed("<", lane, self.broadcast(left, lane.type))
+        return found
 
     def load_masked(self, start, index, mask):
         pointer = self.pointer(start, index)

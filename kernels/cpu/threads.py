@@ -1,9 +1,8 @@
-"""How many threads the kernels use, and how a kernel is started on them.
+"""How many threads the kernels use.
 
-Every kernel comes as a function ``work(worker, workers, ...)`` that does one worker's share, so the same code runs on
-one thread or on many, and what it computes does not depend on their number. Numba starts the threads; where its layer
-for that (``workqueue``) cannot be entered by two Python threads at once, a lock keeps the second waiting. Two calls
-that each use all cores gain nothing by running at once, so the lock is there for every layer.
+Every kernel is called with a number of workers; what it computes does not depend on it. Two Python threads that call
+kernels at the same time take turns: both would use all cores anyway, and not all of Numba's threading layers
+(``workqueue``) stand being entered twice.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import subprocess
 import threading
 
 import numba
-from numba import config, njit
+from numba import config
 
 #: Numbers to be handled below which starting threads costs more than it saves.
 WORTH_THREADS = 1 << 15
@@ -69,32 +68,35 @@ def _initial():
     return min(int(wanted), config.NUMBA_NUM_THREADS)
 
 
-@njit(nogil=True)
-def share(vector, worker, workers):
-    """One worker's part of a vector. (Loops from 0 to its length are vectorised, those over a part of a range not.)"""
-    return vector[len(vector) * worker // workers:len(vector) * (worker + 1) // workers]
-
-
-def run(serial, parallel, work, *arguments):
-    """Run a kernel on so many threads as ``work`` (multiply-adds or moved numbers) is worth.
-
-    ``serial`` is ``kernel(worker, workers, *arguments)``, ``parallel`` is ``kernel(workers, *arguments)``, which runs
-    all shares of the former at once.
-    """
+def run(kernel, work, *arguments):
+    """Call ``kernel(workers, *arguments)`` with so many workers as ``work``, the numbers it handles, is worth."""
+    if not _started:
+        _start()
     workers = _threads
-    if workers == 1 or work < WORTH_THREADS:
-        serial(0, 1, *arguments)
+    if workers == 1 or work < WORTH_THREADS or _forked:
+        kernel(1, *arguments)
         return
     with _lock:
-        if workers == config.NUMBA_NUM_THREADS:
-            parallel(workers, *arguments)
-            return
         before = numba.get_num_threads()
-        numba.set_num_threads(workers)
-        try:
-            parallel(workers, *arguments)
-        finally:
+        kernel(workers, *arguments)
+        if before != workers:
             numba.set_num_threads(before)
 
 
+def _start():
+    """Let Numba start its threads, which is also what makes ``numba_parallel_for`` known to its linker."""
+    global _started
+    numba.get_num_threads()
+    _started = True
+
+
+def _after_fork():
+    """Threads do not survive a fork, and OpenMP would end a child that uses it: there, one thread does the work."""
+    global _forked, _lock
+    _forked, _lock = _started, threading.Lock()
+
+
+_started = _forked = False
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 _threads = _initial()

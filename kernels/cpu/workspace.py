@@ -17,7 +17,7 @@ import threading
 import numpy as np
 
 #: Smaller arrays are left to NumPy, whose allocator reuses memory of that size by itself.
-POOLED_BYTES = 1 << 17
+POOLED_BYTES = 1 << 14
 
 #: Most bytes of buffers that nobody uses; beyond that the longest unused go back to the operating system.
 IDLE_BYTES = 1 << 29
@@ -62,6 +62,11 @@ def scratch(name, shape, dtype):
             kept[name] = _buffer(size)
         array = kept[name, shape, dtype] = np.ndarray(shape, dtype, *kept[name])
     return array
+
+
+def flat(array):
+    """The array as a vector for a kernel. A read-only one is copied: Numba would compile a kernel anew to take it."""
+    return array.reshape(-1) if array.flags.writeable else array.reshape(-1).copy()
 
 
 def clear():

@@ -1,0 +1,85 @@
+"""Starting all workers of a kernel from compiled code.
+
+Numba offers ``prange`` for that. It does more than is needed here, an analysis of the loop among other things, and
+takes 1 to 4 s of compiling for every kernel and type. So ``on_all`` calls the same function of Numba's run-time library
+that a compiled ``prange`` ends up calling, ``numba_parallel_for``, which hands work to the threads of Numba's threading
+layer (OpenMP or its own):
+
+    void numba_parallel_for(void *function, char **arrays, size_t *sizes, size_t *steps, void *data,
+                            size_t inner_dimensions, size_t array_count, int num_threads)
+
+For every r below sizes[0] one of the threads calls ``function(arrays + r steps, sizes, steps, data)``, with sizes[0] as
+the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .compiling import part
+
+INT64 = ir.IntType(64)
+BYTES = ir.IntType(8).as_pointer()
+
+
+@intrinsic
+def on_all(typing, work, workers, arguments):
+    """Call ``work(worker, workers, *arguments)`` for every worker in [0, workers), at the same time.
+
+    A single worker is called right here, without any thread.
+    """
+    signature = types.void(work, types.intp, arguments)
+    work_types = (types.intp, types.intp, *arguments.types)
+    typing.resolve_function_type(work, work_types, {})
+    compiled = work.dispatcher.overloads[work_types]
+
+    def codegen(context, builder, signature, args):
+        context.add_linking_libs([compiled.library])
+        function = _row_function(context, builder.module, compiled, arguments)
+        data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, args[1:]))
+        numbers = cgutils.alloca_once(builder, INT64, size=args[1])
+        with cgutils.for_range(builder, args[1]) as loop:
+            builder.store(loop.index, builder.gep(numbers, [loop.index]))
+        sizes, steps, arrays = (cgutils.alloca_once(builder, kind) for kind in (INT64, INT64, BYTES))
+        builder.store(args[1], sizes)
+        builder.store(ir.Constant(INT64, 8), steps)
+        builder.store(builder.bitcast(numbers, BYTES), arrays)
+        start = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [BYTES] * 5 + [INT64] * 3), "numba_parallel_for")
+        alone = builder.icmp_signed("==", args[1], ir.Constant(INT64, 1))
+        with builder.if_else(alone) as (one, many):
+            with one:
+                builder.call(function, [arrays, sizes, steps, builder.bitcast(data, BYTES)])
+            with many:
+                pointers = [builder.bitcast(pointer, BYTES) for pointer in (function, arrays, sizes, steps, data)]
+                builder.call(start, [*pointers, ir.Constant(INT64, 0), ir.Constant(INT64, 1), args[1]])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _row_function(context, module, compiled, arguments):
+    """The function that the threads call: read the number of the worker, unpack the arguments, and go."""
+    kind = ir.FunctionType(ir.VoidType(), [BYTES.as_pointer(), INT64.as_pointer(), INT64.as_pointer(), BYTES])
+    function = ir.Function(module, kind, module.get_unique_name("worker_of_" + compiled.fndesc.llvm_func_name))
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block())
+    arrays, sizes, _, data = function.args
+    kind = ir.LiteralStructType([INT64, context.get_value_type(arguments)])
+    both = builder.load(builder.bitcast(data, kind.as_pointer()))
+    workers, unpacked = builder.extract_value(both, 0), [builder.extract_value(both, [1, i])
+                                                         for i in range(len(arguments.types))]
+    numbers = builder.bitcast(builder.load(arrays), INT64.as_pointer())
+    with cgutils.for_range(builder, builder.load(sizes)) as loop:
+        worker = builder.load(builder.gep(numbers, [loop.index]))
+        context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, [worker, workers, *unpacked])
+    builder.ret_void()
+    return function
+
+
+@part
+def share_of(vector, worker, workers):
+    """One worker's part of a vector. (Loops from 0 to its length are vectorised, those over part of a range not.)"""
+    return vector[len(vector) * worker // workers:len(vector) * (worker + 1) // workers]

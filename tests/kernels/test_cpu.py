@@ -1,0 +1,249 @@
+"""The cpu back-end against the reference, where tiles end, units meet and memory stops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import FLOATS, assert_close, conv2d_cases, dense_cases, pool2d_cases, values
+
+from kernels import cpu, im2col, reference
+from kernels.cpu import conv2d, ladder, plans, threads, workspace
+
+#: The tolerances that the back-end promises, relative to the sum of absolute products.
+RTOL = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-6}
+
+FEW = settings(max_examples=40, deadline=None)
+WIDE = {"max_images": 2, "max_size": 6, "max_channels": 5, "max_outputs": 70}
+
+
+def assert_sums(got, expected, scale, what):
+    assert_close(got, expected, scale, RTOL[expected.dtype], what)
+
+
+class Guarded:
+    """In place of ``workspace``: every array lies between guards, and ``check`` tells if one was overwritten."""
+
+    SIZE, VALUE = 300, 77.25
+
+    def __init__(self):
+        self.arrays = []
+
+    def empty(self, shape, dtype):
+        size = math.prod(shape)
+        memory = np.full(size + 2 * self.SIZE, self.VALUE).astype(dtype)
+        self.arrays.append((shape, memory))
+        return memory[self.SIZE:self.SIZE + size].reshape(shape)
+
+    def scratch(self, name, shape, dtype):
+        return self.empty(shape, dtype)
+
+    flat = staticmethod(workspace.flat)
+
+    def check(self):
+        for shape, memory in self.arrays:
+            guards = np.concatenate([memory[:self.SIZE], memory[len(memory) - self.SIZE:]])
+            assert (guards == guards.dtype.type(self.VALUE)).all(), f"written beside an array of shape {shape}"
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """Give the modules a guarded workspace, and check it at the end of every example."""
+    def install():
+        guard = Guarded()
+        for module in (conv2d, cpu.pool2d):
+            monkeypatch.setattr(module, "workspace", guard)
+        return guard
+
+    return install
+
+
+def compare_convolution(case, guarded=None):
+    guard = guarded() if guarded else None
+    positive = case.absolute()
+    assert_sums(cpu.conv2d_forward(*case.forward), reference.conv2d_forward(*case.forward),
+                reference.conv2d_forward(*positive.forward), "y")
+    results = zip(("dx", "dw", "db"), cpu.conv2d_backward(*case.backward),
+                  reference.conv2d_backward(*case.backward), reference.conv2d_backward(*positive.backward))
+    for name, got, expected, scale in results:
+        assert_sums(got, expected, scale, name)
+    if guard:
+        guard.check()
+
+
+@FEW
+@given(case=conv2d_cases(FLOATS, **WIDE))
+def test_convolution(case):
+    compare_convolution(case)
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_convolution_stays_within_its_memory(guarded):
+    @settings(max_examples=40, deadline=None)
+    @given(conv2d_cases(FLOATS, **WIDE))
+    def check(case):
+        compare_convolution(case, guarded)
+
+    check()
+
+
+@settings(max_examples=25, deadline=None)
+@given(conv2d_cases(FLOATS, max_padding=0, kind="special", **WIDE))
+def test_convolution_carries_nan_and_infinity(case):
+    with np.errstate(invalid="ignore", over="ignore"):
+        for got, expected in zip((cpu.conv2d_forward(*case.forward), *cpu.conv2d_backward(*case.backward)),
+                                 (reference.conv2d_forward(*case.forward), *reference.conv2d_backward(*case.backward))):
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+            np.testing.assert_array_equal(got[np.isinf(expected)], expected[np.isinf(expected)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(conv2d_cases(FLOATS, **WIDE))
+def test_fused_relu_is_relu_of_the_convolution(case):
+    y = cpu.conv2d_relu_forward(*case.forward)
+    np.testing.assert_array_equal(y, np.maximum(cpu.conv2d_forward(*case.forward), 0))
+    dy, *rest = case.backward
+    for got, expected in zip(cpu.conv2d_relu_backward(dy, y, *rest),
+                             cpu.conv2d_backward(reference.relu_backward(dy, y), *rest)):
+        np.testing.assert_array_equal(got, expected)
+
+
+@FEW
+@given(case=dense_cases(FLOATS, max_images=9, max_inputs=80, max_outputs=70))
+def test_dense(case):
+    positive = case.absolute()
+    assert_sums(cpu.dense_forward(*case.forward), reference.dense_forward(*case.forward),
+                reference.dense_forward(*positive.forward), "y")
+    for name, got, expected, scale in zip(
+            ("dx", "dw", "db"), cpu.dense_backward(*case.backward), reference.dense_backward(*case.backward),
+            reference.dense_backward(*positive.backward)):
+        assert_sums(got, expected, scale, name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pool2d_cases(FLOATS, max_size=12, max_channels=40))
+def test_pooling(case):
+    y, argmax = cpu.max_pool2d_forward(case.x, *case.window)
+    expected_y, expected_argmax = im2col.max_pool2d_forward(case.x, *case.window)
+    np.testing.assert_array_equal(y, expected_y)
+    np.testing.assert_array_equal(argmax, expected_argmax)
+    scale = np.abs(case.dy).max(initial=0.0) * np.prod(case.pool_size) ** 2
+    dx = cpu.max_pool2d_backward(case.dy, argmax, case.x.shape, *case.window)
+    assert_close(dx, im2col.max_pool2d_backward(case.dy, argmax, case.x.shape, *case.window), scale)
+    assert_close(cpu.avg_pool2d_forward(case.x, *case.window), im2col.avg_pool2d_forward(case.x, *case.window), 4.0)
+    assert_close(cpu.avg_pool2d_backward(case.dy, case.x.shape, *case.window),
+                 im2col.avg_pool2d_backward(case.dy, case.x.shape, *case.window), scale)
+
+
+@pytest.mark.parametrize("limit", [64, 2_000, 20_000])
+@pytest.mark.parametrize("stride, padding", [
+    (1, ((1, 1), (1, 1))), ((2, 1), ((0, 2), (3, 0))), ((3, 4), ((0, 0), (0, 0)))])
+def test_bands_and_groups_of_images_fit_together(monkeypatch, limit, stride, padding):
+    monkeypatch.setattr(plans, "UNIT_BYTES", limit)  # units of a single row, of bands, of several images
+    plans.plan_of.cache_clear()
+    x, w = values(1, (5, 17, 13, 3)), values(2, (3, 4, 3, 20))
+    y = cpu.conv2d_forward(x, w, None, stride, padding)
+    dy = values(3, y.shape)
+    got = y, *cpu.conv2d_backward(dy, x, w, stride, padding)
+    plans.plan_of.cache_clear()
+    expected = im2col.conv2d_forward(x, w, None, stride, padding), *im2col.conv2d_backward(dy, x, w, stride, padding)
+    for a, b in zip(got, expected):
+        assert_close(a, b, rtol=1e-13)
+
+
+@pytest.mark.parametrize("images, size, channels, kernel, outputs", [
+    (1, 1, 2048, 1, 130), (1, 3, 1, 3, 2048), (2, 7, 260, 3, 65), (300, 1, 700, 1, 10), (9, 24, 3, 24, 33)])
+def test_unusual_sizes(images, size, channels, kernel, outputs):
+    x, w = values(1, (images, size, size, channels)), values(2, (kernel, kernel, channels, outputs))
+    y = cpu.conv2d_forward(x, w)
+    dy = values(3, y.shape)
+    for a, b in zip((y, *cpu.conv2d_backward(dy, x, w)), (im2col.conv2d_forward(x, w),
+                                                          *im2col.conv2d_backward(dy, x, w))):
+        assert_close(a, b, rtol=1e-12)
+
+
+def test_an_argmax_of_more_than_256_places():
+    x = values(1, (2, 20, 18, 5))
+    y, argmax = cpu.max_pool2d_forward(x, (20, 18))
+    np.testing.assert_array_equal(argmax, reference.max_pool2d_forward(x, (20, 18))[1])
+    np.testing.assert_array_equal(cpu.max_pool2d_backward(y, argmax, x.shape, (20, 18)),
+                                  reference.max_pool2d_backward(y, argmax, x.shape, (20, 18)))
+
+
+def test_moments_do_not_become_subnormal():
+    for dtype in FLOATS:
+        tiny = np.finfo(dtype).tiny
+        parameters, gradients, first, second = np.zeros((4, 40), dtype)
+        first[:], second[:] = tiny, tiny
+        cpu.adam_step(parameters, gradients, first, second, 1)
+        assert (first == 0).all() and (second == 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([5_000, 5_500, 70_000]), st.booleans()), max_size=40))
+def test_the_pool_never_hands_out_memory_that_is_in_use(actions):
+    held = {}
+    for name, size, through_a_view in actions:
+        held.pop(name, None)
+        array = workspace.empty((size,), np.dtype(np.float32))
+        assert array.ctypes.data % 64 == 0
+        array[:] = name
+        held[name] = array[10:20].reshape(2, 5).T if through_a_view else array
+        del array
+        for other, kept in held.items():
+            assert (kept == other).all()
+
+
+def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
+    workspace.clear()
+    monkeypatch.setattr(workspace, "IDLE_BYTES", 1_000_000)
+    for size in range(100_000, 1_000_000, 50_000):
+        workspace.empty((size,), np.dtype(np.uint8))
+    assert sum(len(buffer) for buffers in workspace._buffers.values() for buffer, _ in buffers) < 1_200_000
+    workspace.clear()
+    assert not any(workspace._buffers.values())
+
+
+def test_memory_is_used_again():
+    first = workspace.empty((100_000,), np.dtype(np.float64))
+    address = first.ctypes.data
+    del first
+    assert workspace.empty((99_000,), np.dtype(np.float64)).ctypes.data == address
+
+
+def test_read_only_arguments_need_no_other_kernel():
+    x, w = values(1, (2, 5, 5, 3)), values(2, (3, 3, 3, 4))
+    y = cpu.conv2d_forward(x, w)
+    compiled = len(conv2d.convolve.signatures)
+    x.flags.writeable = w.flags.writeable = False
+    np.testing.assert_array_equal(cpu.conv2d_forward(x, w), y)
+    assert len(conv2d.convolve.signatures) == compiled
+
+
+@pytest.mark.parametrize("number, error", [(0, ValueError), (10_000, ValueError), (True, TypeError), (1.5, TypeError)])
+def test_a_wrong_number_of_threads(number, error):
+    before = cpu.get_num_threads()
+    with pytest.raises(error, match="set_num_threads: expected"):
+        cpu.set_num_threads(number)
+    assert cpu.get_num_threads() == before
+
+
+def test_the_number_of_threads_is_a_setting():
+    before = cpu.get_num_threads()
+    try:
+        cpu.set_num_threads(1)
+        assert cpu.get_num_threads() == 1
+    finally:
+        cpu.set_num_threads(before)
+    assert threads.physical_cores() >= 1
+
+
+@pytest.mark.parametrize("name, rung, shows", ladder.RUNGS, ids=[name for name, *_ in ladder.RUNGS])
+def test_every_rung_of_the_ladder_is_a_convolution(name, rung, shows):
+    x, w, b = values(1, (3, 8, 7, 5)), values(2, (3, 2, 5, 37)), values(3, (37,))
+    for stride, padding in ((1, ((0, 0), (0, 0))), ((2, 1), ((1, 0), (2, 1)))):
+        assert_close(rung(x, w, b, stride, padding), im2col.conv2d_forward(x, w, b, stride, padding), rtol=1e-13)
+        assert_close(rung(x, w, None, stride, padding), im2col.conv2d_forward(x, w, None, stride, padding), rtol=1e-13)

@@ -1,11 +1,15 @@
 """Compiling kernels once per machine.
 
-``kernel`` is ``numba.njit`` with the cache switched on and three of its gaps closed (``part`` is it without a cache):
+``kernel`` is ``numba.njit`` with the cache switched on and four of its gaps closed (``part`` is it without a cache):
 
 * Numba looks at the file of a kernel alone to tell whether its compiled form is stale, but kernels are made of pieces
   from several files. So the cache directory bears a hash of all files in this folder (and of Numba's version and the
   processor): after any edit everything is compiled anew.
 * A directory that cannot be written, or a full disk, must not stop a training run: then nothing is kept.
+* Compiled kernels from different processes meet in one program, and its linker tells functions apart by their qualified
+  names (Numba adds a number that begins anew in every process; Numba's issue 10486). Of two functions with the same
+  name, as a factory makes them, one would silently be called in place of the other. So every name is unique here; a
+  test looks.
 * The first compilation takes a while, so one line says so.
 """
 

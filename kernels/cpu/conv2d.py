@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,34 +49,33 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
 
 def _forward(x, w, b, stride, padding, shape, relu):
     y = workspace.empty(shape, x.dtype)
-    lanes, outputs, workers = simd.lanes(x.dtype), shape[3], threads.get_num_threads()
-    plan, tables = plan_of(x.shape, w.shape[:2], outputs, stride, padding, shape[1:3], x.itemsize, workers)
-    columns, terms = _whole(outputs, lanes), len(plan.step)
-    # rows of w that are wider than a panel can be used as they are, but not as fast
-    packs = outputs != columns or (outputs > simd.PANEL * lanes and y.size >= 512 * outputs)
-    widest = min(columns, simd.PANEL * lanes)
-    bias = _zeros(columns, x.dtype) if b is None else flat(b)
-    if len(bias) != columns:
-        bias = np.zeros(columns, x.dtype)
-        bias[:outputs] = b
-    threads.run(convolve, y.size * terms, *tables, len(x), flat(x),
-                _padded_scratch("x", plan, x.dtype), flat(w), packs,
-                workspace.scratch("weights", (workers, (terms + 1) * widest if packs else 0), x.dtype), bias,
-                y.reshape(-1), outputs, lanes, relu)
+    workers = threads.get_num_threads()
+    setup = _convolution(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, workers)
+    if b is None:
+        bias = _zeros(setup.columns, x.dtype)
+    elif setup.columns == shape[3]:
+        bias = flat(b)
+    else:
+        bias = np.zeros(setup.columns, x.dtype)
+        bias[:shape[3]] = b
+    threads.run(convolve, setup.work * len(x), *setup.tables, len(x), flat(x),
+                workspace.scratch("padded x", setup.padded, x.dtype), flat(w), setup.packs,
+                workspace.scratch("weights", setup.weights, x.dtype), bias, y.reshape(-1), shape[3], setup.lanes, relu,
+                workers=workers)
     return y
 
 
 def _backward(dy, y, x, w, stride, padding, input_gradient):
     if len(x) == 0:
         return np.empty_like(x) if input_gradient else None, np.zeros_like(w), np.zeros(w.shape[3], w.dtype)
-    masked = y is not None
+    workers, masked = threads.get_num_threads(), y is not None
+    geometry = x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, workers
     flat_dy, flat_w = flat(dy), flat(w)
     flat_mask = flat(y) if masked else flat_dy
-    geometry = w.shape[:2], w.shape[3], stride, padding, dy.shape[1:3], x.itemsize
     dx = workspace.empty(x.shape, x.dtype) if input_gradient else np.empty((0,) * 4, x.dtype)
     dw, partial, sums, correlation = _correlation(flat_dy, flat_mask, masked, x, w, geometry)
     threads.run(differentiate, w.size * (dy.size // w.shape[3]), input_gradient,
-                *_spreading(flat_dy, flat_mask, masked, dx, x.shape, flat_w, geometry), *correlation)
+                *_spreading(flat_dy, flat_mask, masked, dx, flat_w, geometry), *correlation, workers=workers)
     if partial is dw:
         return dx if input_gradient else None, dw, sums[0, :w.shape[3]]
     db = np.empty(w.shape[3], w.dtype)
@@ -82,43 +83,110 @@ def _backward(dy, y, x, w, stride, padding, input_gradient):
     return dx if input_gradient else None, dw, db
 
 
-def _spreading(dy, mask, masked, dx, shape, w, geometry):
+def _spreading(dy, mask, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
-    (kh, kw), outputs, stride = geometry[:3]
-    lanes, workers = simd.lanes(dx.dtype), threads.get_num_threads()
-    plan, tables = plan_of(shape, *geometry, workers)
-    rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
-    dy_scratch = (workers, rows * plan.out_width * outputs if masked else 0)
-    w_scratch = (workers, (kh * kw * outputs + lanes) * _whole(plan.channels, lanes))
-    return (*tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", dy_scratch, dx.dtype), w,
-            workspace.scratch("weights", w_scratch, dx.dtype), _zeros(simd.PANEL * lanes, dx.dtype),
-            multiples(outputs, 1), dx.reshape(-1), outputs, lanes, _padded_scratch("dx", plan, dx.dtype))
+    setup = _spread(*geometry, masked)
+    shape, (kh, kw, _, outputs) = geometry[:2]
+    return (*setup.tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", setup.dy, dx.dtype), w,
+            workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
+            setup.count_up, dx.reshape(-1), outputs, setup.lanes,
+            workspace.scratch("padded dx", setup.padded, dx.dtype))
 
 
 def _correlation(dy, mask, masked, x, w, geometry):
     """dw, its partial sums, those of db, and the arguments of ``convolution.correlate_share``."""
-    outputs, lanes, terms = w.shape[3], simd.lanes(x.dtype), w.size // w.shape[3]
-    plan, tables = plan_of(x.shape, *geometry, SHARES)
-    splits = max(1, min(SHARES, -(-len(x) // plan.images) * plan.bands, dy.size // outputs // 1024))
-    block = -(-terms // max(1, SHARES // splits))
+    setup = _correlate(*geometry)
     dw = workspace.empty(w.shape, w.dtype)
-    partial = dw if splits == 1 else workspace.scratch("partial", (splits, w.size), w.dtype)
-    sums = np.zeros((splits + 1, _whole(outputs, lanes)), w.dtype)
-    dy_scratch = threads.get_num_threads(), len(plan.row) * min(_whole(outputs, lanes), simd.PANEL * lanes)
+    partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
+    sums = np.zeros(setup.sums, w.dtype)
     return dw, partial, sums, (
-        *tables, multiples(terms, outputs), len(x), flat(x), dy, mask, masked, _padded_scratch("x", plan, x.dtype),
-        workspace.scratch("packed dy", dy_scratch, x.dtype), _zeros(simd.PANEL * lanes, x.dtype), partial.reshape(-1),
-        sums, splits, block, outputs, lanes)
+        *setup.tables, setup.taps, len(x), flat(x), dy, mask, masked,
+        workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
+        _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, w.shape[3],
+        setup.lanes)
 
 
-def _padded_scratch(name, plan, dtype):
+# ---- what depends on the shapes alone, kept from call to call ------------------------------------------------------
+
+
+class Convolution(NamedTuple):
+    """How ``convolve`` is called. ``padded``, ``weights``, ``dy`` and ``sums`` are shapes of work arrays."""
+
+    tables: tuple  # the plan, packed
+    lanes: int
+    columns: int  # of y, with those that fill up the last panel
+    packs: bool
+    padded: tuple
+    weights: tuple
+    work: int  # multiply-adds for one image
+
+
+class Spread(NamedTuple):
+    """How ``spread_share`` is called."""
+
+    tables: tuple
+    lanes: int
+    count_up: np.ndarray
+    padded: tuple
+    weights: tuple
+    dy: tuple
+
+
+class Correlation(NamedTuple):
+    """How ``correlate_share`` is called: the sum over the batch in ``splits`` parts, taps in blocks of ``block``."""
+
+    tables: tuple
+    lanes: int
+    taps: np.ndarray
+    splits: int
+    block: int
+    padded: tuple
+    dy: tuple
+    sums: tuple
+
+
+@lru_cache(256)
+def _convolution(shape, w_shape, stride, padding, result, dtype, workers):
+    lanes, outputs = simd.lanes(dtype), w_shape[3]
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers)
+    columns, terms = _whole(outputs, lanes), len(plan.step)
+    pixels = shape[0] * math.prod(result)
+    # rows of w that are wider than a panel can be used as they are, but not as fast
+    packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
+    widest = min(columns, simd.PANEL * lanes)
+    return Convolution(tables, lanes, columns, packs, _padded(plan, workers),
+                       (workers, (terms + 1) * widest if packs else 0), math.prod(result) * outputs * terms)
+
+
+@lru_cache(256)
+def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers)
+    rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
+    return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers),
+                  (workers, (kh * kw * outputs + lanes) * _whole(channels, lanes)),
+                  (workers, rows * plan.out_width * outputs if masked else 0))
+
+
+@lru_cache(256)
+def _correlate(shape, w_shape, stride, padding, result, dtype, workers):
+    lanes, outputs, terms = simd.lanes(dtype), w_shape[3], math.prod(w_shape[:3])
+    wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
+    splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
+    columns = _whole(outputs, lanes)
+    return Correlation(tables, lanes, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
+                       _padded(plan, workers), (workers, len(plan.row) * min(columns, simd.PANEL * lanes)),
+                       (splits + 1, columns))
+
+
+def _padded(plan, workers):
     """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes.
 
     The two must not share memory: one worker may still be at its dx while another is at dw already.
     """
     rows = max(plan.block_height, plan.band * plan.row_step, plan.padded_height if plan.bands == 1 else 0)
-    size = plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
-    return workspace.scratch(f"padded {name}", (threads.get_num_threads(), size), dtype)
+    return workers, plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
 
 
 def _whole(columns, lanes):

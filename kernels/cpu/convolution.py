@@ -48,12 +48,12 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
     """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels."""
     plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
-    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     zero, no, terms = np.int64(0), np.bool_(False), len(step)
-    if first_unit == last_unit:
-        return
     for o in range(0, columns, PANEL * lanes):
         width = min(PANEL * lanes, columns - o)
+        first_unit, last_unit = units_of(worker, workers, units, o, width, columns)
+        if first_unit == last_unit:
+            continue
         weights, w_at, w_stride = w, o, columns
         if packs:
             weights, w_at, w_stride = w_scratch[worker], zero, panel_width(width, lanes)
@@ -133,12 +133,12 @@ def spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w
                   outputs, lanes):
     """dx where windows are single pixels, as in every dense layer: a matrix product, with w transposed on the way."""
     units = (images + plan.images - 1) // plan.images * plan.bands
-    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
-    zero, no, channels, weights = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker]
-    if first_unit == last_unit:
-        return
+    zero, no, channels, weights, masked_unit = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker], -1
     for c in range(0, channels, PANEL * lanes):
         used = min(PANEL * lanes, channels - c)
+        first_unit, last_unit = units_of(worker, workers, units, c, used, channels)
+        if first_unit == last_unit:
+            continue
         width = panel_width(used, lanes)
         pack_transposed(w, c * outputs, used, outputs, width, lanes, weights, zero)
         for unit in range(first_unit, last_unit):
@@ -146,9 +146,9 @@ def spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w
             pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
             source, base = dy, pixel * outputs
             if masked:
-                source = dy_scratch[worker]
-                copy_masked(dy, mask, base, pixels * outputs, lanes, source)
-                base = zero
+                if unit != masked_unit:
+                    copy_masked(dy, mask, base, pixels * outputs, lanes, dy_scratch[worker])
+                source, base, masked_unit = dy_scratch[worker], zero, unit
             product(source, base, plan.out, zero, pixels, count_up, outputs, weights, zero, width, zeros, zero, dx,
                     pixel * channels + c, plan.row, used, lanes, no, no)
 
@@ -198,6 +198,19 @@ def add_splits(partial, dw, sums, db):
         for s in range(1, splits):
             total += sums[s, o]
         db[o] = total
+
+
+@part
+def units_of(worker, workers, units, before, width, columns):
+    """A worker's units of one panel: the first and the one behind the last.
+
+    All panels' units are laid end to end, a unit of a panel ``width`` wide taking that much room, and the line is cut
+    in equal parts: so a worker packs few panels, and a narrow last panel counts for little. ``before`` columns lie in
+    the panels before this one.
+    """
+    start, length = units * before, units * columns
+    low, high = length * worker // workers - start, length * (worker + 1) // workers - start
+    return (max(0, min(units, (low + width - 1) // width)), max(0, min(units, (high + width - 1) // width)))
 
 
 @part

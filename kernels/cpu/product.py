@@ -71,7 +71,6 @@ def _tiles(vectors):
     """``tiles(...)``: a panel of so many vectors, in tiles of the height that goes with it."""
     rows = simd.ROWS[vectors]
 
-    @part
     def tiles(x, x_base, row, first, last, step, start, end, w, w_at, w_stride, bias, bias_at, y, y_base, out, width,
               resume, relu):
         for p in range(first, last, rows):
@@ -89,7 +88,9 @@ def _tiles(vectors):
                 tile = simd.tile_relu(tile)
             simd.tile_store(tile, y, outputs, width)
 
-    return tiles
+    # no two functions of one name: see compiling.py
+    tiles.__name__ = tiles.__qualname__ = f"tiles_{vectors}"
+    return part(tiles)
 
 
 _tiles_1, _tiles_2 = _tiles(1), _tiles(2)

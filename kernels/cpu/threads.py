@@ -68,11 +68,14 @@ def _initial():
     return min(int(wanted), config.NUMBA_NUM_THREADS)
 
 
-def run(kernel, work, *arguments):
-    """Call ``kernel(workers, *arguments)`` with so many workers as ``work``, the numbers it handles, is worth."""
+def run(kernel, work, *arguments, workers=None):
+    """Call ``kernel(workers, *arguments)`` with so many workers as ``work``, the numbers it handles, is worth.
+
+    Callers whose work arrays have a row for each worker say how many that are: the setting may change meanwhile.
+    """
     if not _started:
         _start()
-    workers = _threads
+    workers = workers or _threads
     if workers == 1 or work < WORTH_THREADS or _forked:
         kernel(1, *arguments)
         return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
 from kernels.cpu import compiling
 
@@ -152,6 +154,38 @@ def test_a_damaged_cache_is_compiled_anew(tmp_path):
     out, _ = run(RELU, NUMBA_CACHE_DIR=str(tmp_path))
     assert "".join(out) == "[0.2.]"
     assert run(RELU, NUMBA_CACHE_DIR=str(tmp_path))[1] == ""  # the damage is repaired
+
+
+def test_no_two_compiled_functions_share_a_name():
+    # the linker would take one for the other when they come from the cache: see kernels/cpu/compiling.py
+    found = {}
+    for path in (ROOT / "kernels" / "cpu").glob("*.py"):
+        module = importlib.import_module(f"kernels.cpu.{path.stem}" if path.stem != "__init__" else "kernels.cpu")
+        for value in vars(module).values():
+            if isinstance(value, Dispatcher):
+                function = value.py_func
+                found.setdefault((function.__module__, function.__qualname__), set()).add(function)
+    assert len(found) > 40
+    assert [name for name, functions in found.items() if len(functions) > 1] == []
+
+
+@pytest.mark.slow  # compiles the convolutions twice
+def test_kernels_compiled_in_different_processes_agree(tmp_path):
+    pieces = ["""
+import numpy as np
+from kernels import cpu, reference
+rng = np.random.default_rng(0)
+x, w = rng.normal(size=(4, 6, 6, 40)), rng.normal(size=(3, 3, 40, 33))
+y = cpu.conv2d_forward(x, w)
+""", """
+gradients = cpu.conv2d_backward(y, x, w)
+""", """
+assert np.allclose(y, reference.conv2d_forward(x, w), rtol=0, atol=1e-9)
+for got, expected in zip(gradients, reference.conv2d_backward(y, x, w)):
+    assert np.allclose(got, expected, rtol=0, atol=1e-9)
+"""]
+    for count in (1, 2, 3):  # the first compiles the forward pass, the second the backward one, the third loads both
+        run("".join(pieces[:count]), NUMBA_CACHE_DIR=str(tmp_path))
 
 
 def test_a_full_disk_loses_the_result_and_nothing_else():

@@ -23,7 +23,7 @@ class Loss:
         """The operations; outside a model those of the default back-end."""
         if self._ops is None:
             from minicnn.backends import resolve_backend
-            self._ops = Operations(resolve_backend("im2col"))
+            self._ops = Operations(resolve_backend())
         return self._ops
 
     @ops.setter

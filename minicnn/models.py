@@ -22,7 +22,7 @@ from minicnn.layers import Input, Layer
 from minicnn.layers.base import RandomStream, shape_tuple
 from minicnn.operations import Operations
 
-DEFAULT_BACKEND = "im2col"
+DEFAULT_BACKEND = "cpu"
 
 
 class Sequential:

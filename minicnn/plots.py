@@ -1,4 +1,4 @@
-"""Pictures of training. Every function returns a matplotlib ``Figure``, which a notebook shows and ``save`` writes.
+"""Pictures of training and of speed. Each function returns a matplotlib ``Figure``, shown by a notebook or ``save``d.
 
 What all pictures share, their colours above all, is in ``minicnn/figures.py``; pictures of what a network sees are
 drawn in ``minicnn/sheets.py``, diagrams in ``minicnn/drawings.py``, moving pictures in ``minicnn/animation.py``. All of
@@ -11,12 +11,12 @@ import numpy as np
 
 from minicnn.animation import animate_convolution, animate_window
 from minicnn.drawings import bars, blocks, curves, grids, images, paths
-from minicnn.figures import BLUE, ORANGE, SIGNED, VERMILION, new_figure, rgb, save, show_image
+from minicnn.figures import BLUE, COLOURS, ORANGE, SIGNED, VERMILION, new_figure, rgb, save, show_image
 from minicnn.sheets import explanation_sheet, explanations, feature_maps, neighbours
 
 __all__ = ["BLUE", "ORANGE", "animate_convolution", "animate_window", "bars", "blocks", "confusion_matrix", "curves",
            "explanation_sheet", "explanations", "feature_maps", "filters", "grids", "images", "learning_curves",
-           "mistakes", "neighbours", "new_figure", "paths", "save", "show_image"]
+           "memory_lines", "mistakes", "neighbours", "new_figure", "paths", "roofline", "save", "show_image"]
 
 
 def learning_curves(history):
@@ -131,3 +131,84 @@ def mistakes(images, labels, probabilities, names=None, columns=6):
     figure.suptitle("worst mistakes: predicted and true class, with their probabilities" if count else "no mistakes")
     return figure
 
+
+
+def memory_lines(layouts, count, per_line=16, size=0.2, title=None):
+    """Memory as it lies, one line of it a row: which numbers a program reads, and what is fetched along with them.
+
+    Parameters
+    ----------
+    layouts : dict of str to collection of int
+        For each panel its title and the addresses that are read, counted in numbers.
+    count : int
+        Numbers in memory.
+    per_line : int
+        Numbers that memory delivers together.
+    size : float
+        Side of a cell in inches.
+    """
+    from matplotlib.patches import Patch
+
+    rows = -(-count // per_line)
+    nothing, fetched, read = rgb("#e6e6e6"), 1 - 0.55 * (1 - rgb(ORANGE)), rgb(BLUE)
+    figure, axes = new_figure((size * per_line + 0.7) * len(layouts) + 0.3, size * rows + 1.2, 1, len(layouts))
+    for axis, (name, addresses) in zip(axes[0], layouts.items()):
+        addresses = np.unique(np.asarray(list(addresses), int))
+        if addresses.size and not 0 <= addresses[0] <= addresses[-1] < count:
+            raise ValueError(f"layouts[{name!r}]: expected addresses from 0 to {count - 1}, got {addresses[0]} to "
+                             f"{addresses[-1]}")
+        colours = np.empty((rows, per_line, 3))
+        colours[:] = nothing
+        colours[addresses // per_line] = fetched
+        colours[addresses // per_line, addresses % per_line] = read
+        colours.reshape(-1, 3)[count:] = 1
+        axis.imshow(colours)
+        axis.hlines(np.arange(1, rows) - 0.5, -0.5, per_line - 0.5, colors="white", linewidth=1.5)
+        axis.vlines(np.arange(1, per_line) - 0.5, -0.5, rows - 0.5, colors="white", linewidth=0.4)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_title(name, fontsize=11)
+    kinds = ((read, "read"), (fetched, "fetched with it, not needed"), (nothing, "not fetched"))
+    figure.legend(handles=[Patch(color=colour, label=label) for colour, label in kinds], loc="outside lower center",
+                  ncols=3, frameon=False, fontsize=10)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def roofline(points, peak, bandwidths):
+    """Speed over intensity, under the limits of a machine: arithmetic (the flat roof) and memory (the slopes).
+
+    Parameters
+    ----------
+    points : dict of str to (intensity, speed)
+        Operations per byte, and billions of operations per second.
+    peak : float
+        The most that the arithmetic can do, in billions of operations per second.
+    bandwidths : dict of str to float
+        Billions of bytes per second that each kind of memory delivers, the slowest first.
+    """
+    figure, axes = new_figure(8.2, 4.6)
+    axis = axes[0, 0]
+    intensities, speeds = np.array(list(points.values()), float).T
+    low, high = intensities.min() / 2, max(intensities.max(), peak / min(bandwidths.values())) * 3
+    for number, (name, bandwidth) in enumerate(bandwidths.items()):
+        ridge = peak / bandwidth
+        style = "--" if number else "-"
+        axis.plot([min(low, ridge / 2), ridge], [min(low, ridge / 2) * bandwidth, peak], color="black", linewidth=2,
+                  linestyle=style, label=f"{name}: {bandwidth:.0f} GB/s")
+    ridges = [peak / bandwidth for bandwidth in bandwidths.values()]
+    axis.plot([min(ridges), max(ridges)], [peak, peak], color="black", linewidth=2, linestyle="--")
+    axis.plot([max(ridges), high], [peak, peak], color="black", linewidth=2)
+    axis.annotate(f"arithmetic: {peak:.0f} GFLOP/s", (high, peak), xytext=(0, 9), textcoords="offset points",
+                  ha="right", fontsize=10)
+    for (name, (intensity, speed)), colour, marker in zip(points.items(), COLOURS, "osD^vP"):
+        axis.plot(intensity, speed, marker=marker, linestyle="", markersize=10, color=colour, label=name,
+                  markeredgecolor="white")
+    axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(speeds.min() / 3, max(peak, speeds.max()) * 2.5),
+             xlabel="intensity: operations per byte", ylabel="billion operations per second")
+    for direction in (axis.xaxis, axis.yaxis):
+        direction.set_major_formatter("{x:g}")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -57,7 +57,7 @@ def solutions(text):
 
 
 def test_there_are_tutorials():
-    assert [name[:2] for name in NAMES] == [f"{number:02d}" for number in range(1, len(NAMES) + 1)]
+    assert [name[:2] for name in NAMES] == [f"{number:02d}" for number in range(1, 10)]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=NAMES)
@@ -120,6 +120,28 @@ def test_the_map_names_every_page():
     text = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
     for name in NAMES:
         assert f"({name}.ipynb)" in text
+
+
+def test_the_map_gives_a_page_the_time_that_it_gives_itself(page):
+    text = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| [") and f"({page.name})" in line)
+    assert f"Time: {row.split('|')[4].strip()} minutes" in source(read(page)["cells"][0])
+
+
+def test_the_courses_take_the_hours_that_they_say():
+    text = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d)\. .*\| (\d+) \|[^|]*\|$", text, re.MULTILINE)
+    minutes = {int(number): int(time) for number, time in rows}
+    assert list(minutes) == list(range(1, 10))
+    for hours, pages in ((6, (1, 3, 4, 6, 7)), (9, range(1, 9)), (12, range(1, 10))):
+        spare = 105 if hours == 12 else 0  # minutes of reading kernels
+        assert sum(minutes[number] for number in pages) + spare == 60 * hours
+
+
+def test_no_time_is_a_key_number(page):
+    """What a clock says differs from machine to machine."""
+    for _, numbers in key_numbers(read(page)["cells"]):
+        assert not [name for name in numbers if re.search("second|speed|flops|faster|bandwidth|per_s", name)]
 
 
 @pytest.mark.tutorials

@@ -55,6 +55,33 @@ def test_blocks_number_the_threads():
     assert [label.get_text() for label in axis.get_xticklabels()] == ["block 0", "block 1"]
 
 
+def test_memory_lines_show_what_is_read_and_what_comes_with_it():
+    figure = plots.memory_lines({"a": [0, 1, 5], "none": []}, 10, per_line=4)
+    first, second = (axis.get_images()[0].get_array() for axis in figure.axes)
+    assert first.shape == (3, 4, 3) and is_png(figure)
+    kinds = [[tuple(np.round(colour, 3)) for colour in row] for row in np.asarray(first)]
+    read, fetched, nothing = kinds[0][0], kinds[0][2], kinds[2][0]
+    assert len({read, fetched, nothing}) == 3
+    assert kinds == [[read, read, fetched, fetched], [fetched, read, fetched, fetched],
+                     [nothing, nothing, (1, 1, 1), (1, 1, 1)]]
+    assert np.allclose(np.asarray(second)[:2], nothing, atol=1e-3)
+    assert figure.legends[0].get_texts()[0].get_text() == "read"
+    with pytest.raises(ValueError, match="expected addresses from 0 to 9, got 0 to 10"):
+        plots.memory_lines({"a": [0, 10]}, 10)
+
+
+def test_roofline_draws_the_limits_and_every_point():
+    figure = plots.roofline({"a": (0.5, 3.0), "b": (64.0, 90.0)}, 100.0, {"memory": 10.0, "cache": 50.0})
+    axis = figure.axes[0]
+    drawn = {line.get_label(): line.get_xydata() for line in axis.get_lines()}
+    assert drawn["a"].tolist() == [[0.5, 3.0]] and drawn["b"].tolist() == [[64.0, 90.0]]
+    for name, bandwidth in (("memory: 10 GB/s", 10.0), ("cache: 50 GB/s", 50.0)):
+        assert np.allclose(drawn[name][:, 1] / drawn[name][:, 0], bandwidth)
+        assert drawn[name][-1].tolist() == [100.0 / bandwidth, 100.0]
+    low, high = axis.get_xlim()
+    assert low < 0.5 and high > 64 and axis.get_xscale() == axis.get_yscale() == "log" and is_png(figure)
+
+
 def add(a, b):
     return a + b
 

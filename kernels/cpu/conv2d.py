@@ -90,7 +90,8 @@ def _spreading(dy, mask, masked, dx, w, geometry):
     return (*setup.tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", setup.dy, dx.dtype), w,
             workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
             setup.count_up, dx.reshape(-1), outputs, setup.lanes,
-            workspace.scratch("padded dx", setup.padded, dx.dtype))
+            workspace.scratch("padded dx", setup.padded, dx.dtype),
+            workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
 
 
 def _correlation(dy, mask, masked, x, w, geometry):
@@ -130,6 +131,9 @@ class Spread(NamedTuple):
     padded: tuple
     weights: tuple
     dy: tuple
+    spread: tuple
+    windows: np.ndarray  # with few channels: where the windows' shares stand there, and where the pixels of dy stand
+    pixels: np.ndarray
 
 
 class Correlation(NamedTuple):
@@ -163,9 +167,15 @@ def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers)
     rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
-    return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers),
-                  (workers, (kh * kw * outputs + lanes) * _whole(channels, lanes)),
-                  (workers, rows * plan.out_width * outputs if masked else 0))
+    pixels = rows * plan.out_width
+    few = channels <= lanes // 2
+    # of a panel's transposed columns, and of windows' shares, whole vectors are written: hence the room behind
+    weights = (outputs + lanes) * _whole(kh * kw * channels, lanes) if few else (
+        (kh * kw * outputs + lanes) * _whole(channels, lanes))
+    width = _whole(kh * kw * channels, lanes) if few else 0
+    return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
+                  (workers, pixels * outputs if masked else 0), (workers, pixels * width),
+                  multiples(pixels if few else 0, width), multiples(pixels if few else 0, outputs))
 
 
 @lru_cache(256)

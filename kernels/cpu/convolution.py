@@ -31,7 +31,7 @@ def convolve(workers, *arguments):
 @kernel
 def differentiate(workers, input_gradient, *arguments):
     """dx, if it is asked for, dw and db; the arguments are those of ``spread_share`` and of ``correlate_share``."""
-    on_all(differentiate_share, workers, (input_gradient, arguments[:19], arguments[19:]))
+    on_all(differentiate_share, workers, (input_gradient, arguments[:22], arguments[22:]))
 
 
 @part
@@ -69,7 +69,7 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
 
 @part
 def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, dy_scratch, w, w_scratch,
-                 zeros, count_up, dx, outputs, lanes, padded_scratch):
+                 zeros, count_up, dx, outputs, lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
     """dx: every pixel of dy spreads over its window, one kernel element after the other.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
@@ -82,14 +82,16 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
         spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w, w_scratch, zeros, count_up, dx,
                       outputs, lanes)
         return
-    channels, columns = plan.channels, plan.out_width * outputs
+    channels, columns, few = plan.channels, plan.out_width * outputs, len(windows) > 0
     height = plan.band * plan.row_step
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
     units = (images + plan.images - 1) // plan.images * bands
     first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     zero, no, yes = np.int64(0), np.bool_(False), np.bool_(True)
     weights, size = w_scratch[worker], zero
-    if first_unit < last_unit:
+    if first_unit < last_unit and few:
+        pack_windows(w, kh * kw * channels, outputs, lanes, weights)
+    elif first_unit < last_unit:
         for tap in range(kh * kw):
             for c in range(0, channels, PANEL * lanes):
                 used = min(PANEL * lanes, channels - c)
@@ -112,8 +114,11 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
         else:
             target, at = dx, (first * plan.height + top) * plan.width * channels
         fill(target, at, at + ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels)
+        if few:
+            spread_windows(plan, kh, kw, source, base, pixels_of_dy, count, lowest, highest, count_up, outputs, weights, zeros,
+                           windows_scratch[worker], windows, target, at, top, end, lanes)
         w_at = zero
-        for m in range(kh):
+        for m in range(0 if few else kh):
             low, high = rows_between(plan, top - m, end - m)
             pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width if high > low else zero
             for n in range(kw):
@@ -126,6 +131,43 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
                     w_at += outputs * width
         if plan.padded:
             copy_unpadded(plan, target, first, count, top, end, lanes, dx)
+
+
+@part
+def pack_windows(w, size, outputs, lanes, weights):
+    """w as a matrix with O rows and KH KW C columns, in panels."""
+    to = np.int64(0)
+    for k in range(0, size, PANEL * lanes):
+        used = min(PANEL * lanes, size - k)
+        width = panel_width(used, lanes)
+        pack_transposed(w, k * outputs, used, outputs, width, lanes, weights, to)
+        to += outputs * width
+
+
+@part
+def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights, zeros, spread, windows,
+                   target, at, top, end, lanes):
+    """dx of images with few channels, which would leave most of a vector empty: first what every pixel of dy gives to
+    its whole window, KH KW C numbers side by side, then these are added up where they belong.
+    """
+    zero, no = np.int64(0), np.bool_(False)
+    pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width
+    run, size, w_at = kw * plan.channels, kh * kw * plan.channels, zero
+    for k in range(0, size, PANEL * lanes):
+        used = min(PANEL * lanes, size - k)
+        width = panel_width(used, lanes)
+        product(dy, base, pixels_of_dy, zero, pixels, count_up, outputs, weights, w_at, width, zeros, zero, spread, k,
+                windows, used, lanes, no, no)
+        w_at += outputs * width
+    for image in range(count):
+        for i in range(low, high):
+            first = (image * plan.out_height + i - low) * plan.out_width
+            for m in range(max(0, top - i * plan.row_step), min(kh, end - i * plan.row_step)):
+                to = at + (image * plan.padded_height + i * plan.row_step + m - top) * plan.padded_width * plan.channels
+                for j in range(plan.out_width):
+                    source = windows[first + j] + m * run
+                    for t in range(run):
+                        target[to + plan.row[j] + t] += spread[source + t]
 
 
 @part

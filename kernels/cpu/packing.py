@@ -71,19 +71,35 @@ def pack_panel(matrix, mask, masked, at, columns, rows, used, width, lanes, targ
     ``sums[sums_at + o] += sum_row matrix[row, o]``. With ``masked``, numbers count only where ``mask``, of the same
     shape as the matrix, is above zero. What lies behind the used columns becomes 0.
     """
-    for o in range(0, width, lanes):
-        part = max(0, min(lanes, used - o))
-        total = simd.tile_load(sums, (sums_at + o,), lanes, 1)
-        source, place = at + o, to + o
+    if width == lanes:
+        _pack_1(matrix, mask, masked, at, columns, rows, used, width, target, to, sums, sums_at)
+    elif width == 2 * lanes:
+        _pack_2(matrix, mask, masked, at, columns, rows, used, width, target, to, sums, sums_at)
+    else:
+        _pack_4(matrix, mask, masked, at, columns, rows, used, width, target, to, sums, sums_at)
+
+
+def _pack(vectors):
+    """``pack(...)`` for a panel of so many vectors: row by row, as the numbers lie in memory."""
+
+    def pack(matrix, mask, masked, at, columns, rows, used, width, target, to, sums, sums_at):
+        total = simd.tile_load(sums, (sums_at,), width, vectors)
         for _ in range(rows):
-            values = simd.tile_load(matrix, (source,), part, 1)
+            values = simd.tile_load(matrix, (at,), used, vectors)
             if masked:
-                values = simd.tile_positive(values, simd.tile_load(mask, (source,), part, 1))
-            simd.tile_store(values, target, (place,), lanes)
+                values = simd.tile_positive(values, simd.tile_load(mask, (at,), used, vectors))
+            simd.tile_store(values, target, (to,), width)
             total = simd.tile_plus(total, values)
-            source += columns
-            place += width
-        simd.tile_store(total, sums, (sums_at + o,), lanes)
+            at += columns
+            to += width
+        simd.tile_store(total, sums, (sums_at,), width)
+
+    pack.__name__ = pack.__qualname__ = f"pack_{vectors}"  # no two functions of one name: see compiling.py
+    return part(pack)
+
+
+_pack_1, _pack_2 = _pack(1), _pack(2)
+_pack_4 = _pack(4) if simd.PANEL == 4 else _pack_2
 
 
 @part

@@ -296,12 +296,25 @@ def _tile_load(y, rows, vectors, count, vector):
 
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
-        masks = model.masks(args[2], count)
+        starts = [_address(context, builder, y, args[0], builder.extract_value(args[1], r)) for r in range(len(rows))]
+        places = [(start, v) for start in starts for v in range(count)]
+        full = builder.icmp_signed("==", args[2], ir.Constant(INT64, count * model.count))
+        # masked loads and stores are slow on some processors, so they are kept for the panels that need them
+        with builder.if_else(full) as (whole, ragged):
+            with whole:
+                loaded = [model.load(*place) for place in places]
+                whole_block = builder.block
+            with ragged:
+                masks = model.masks(args[2], count)
+                masked = [model.load_masked(start, v, masks[v]) if v in masks else model.load(start, v)
+                          for start, v in places]
+                ragged_block = builder.block
         values = []
-        for r in range(len(rows)):
-            start = _address(context, builder, y, args[0], builder.extract_value(args[1], r))
-            for v in range(count):
-                values.append(model.load_masked(start, v, masks[v]) if v in masks else model.load(start, v))
+        for pair in zip(loaded, masked):
+            value = builder.phi(model.vector)
+            value.add_incoming(pair[0], whole_block)
+            value.add_incoming(pair[1], ragged_block)
+            values.append(value)
         return model.pack(values)
 
     return tile(y, rows, types.intp, vectors), codegen
@@ -341,8 +354,7 @@ def tile_store(typing, tile, y, rows, width):
         full = builder.icmp_signed("==", args[3], ir.Constant(INT64, vectors * model.count))
         starts = [_address(context, builder, y, args[1], builder.extract_value(args[2], r)) for r in range(len(rows))]
         values = [builder.extract_value(args[0], i) for i in range(len(tile))]
-        # masked stores are slow on some processors, so they are kept for the panels that need them
-        with builder.if_else(full) as (whole, ragged):
+        with builder.if_else(full) as (whole, ragged):  # as in tile_load
             with whole:
                 for i, value in enumerate(values):
                     model.store(value, starts[i // vectors], i % vectors)

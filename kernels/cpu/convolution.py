@@ -115,8 +115,8 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
             target, at = dx, (first * plan.height + top) * plan.width * channels
         fill(target, at, at + ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels)
         if few:
-            spread_windows(plan, kh, kw, source, base, pixels_of_dy, count, lowest, highest, count_up, outputs, weights, zeros,
-                           windows_scratch[worker], windows, target, at, top, end, lanes)
+            spread_windows(plan, kh, kw, source, base, pixels_of_dy, count, lowest, highest, count_up, outputs, weights,
+                           zeros, windows_scratch[worker], windows, target, at, top, end, lanes)
         w_at = zero
         for m in range(0 if few else kh):
             low, high = rows_between(plan, top - m, end - m)
@@ -145,8 +145,8 @@ def pack_windows(w, size, outputs, lanes, weights):
 
 
 @part
-def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights, zeros, spread, windows,
-                   target, at, top, end, lanes):
+def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights, zeros, spread,
+                   windows, target, at, top, end, lanes):
     """dx of images with few channels, which would leave most of a vector empty: first what every pixel of dy gives to
     its whole window, KH KW C numbers side by side, then these are added up where they belong.
     """

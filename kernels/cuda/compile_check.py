@@ -84,7 +84,7 @@ def run_everything(T, full=False):
         convolution(512, 16, 3, 5, stride=2)
         convolution(512, 32, 3, 32, padding=1)
 
-    for rung in ladder.RUNGS.values():
+    for _, rung, _ in ladder.RUNGS:
         rung(new(2, 9, 9, 8), new(3, 3, 8, 16))
 
     x, y = new(4, 6, 6, 5), new(4, 3, 3, 5)

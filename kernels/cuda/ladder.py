@@ -252,8 +252,14 @@ def pipelined(x, w):
     return conv2d.conv2d_forward(x, w)
 
 
-RUNGS = {"one thread an output": naive, "shared-memory tile": shared_tile, "register tile": register_tile,
-         "vector loads": vector_loads, "pipelined (the back-end)": pipelined}
+#: Name, function and what it shows, from the lowest rung.
+RUNGS = [
+    ("one thread an output", naive, "the formula; two loads for a multiply-add"),
+    ("shared-memory tile", shared_tile, "what the threads of a block share is fetched once"),
+    ("register tile", register_tile, "what one thread uses again stays in its registers"),
+    ("vector loads", vector_loads, "128 bits a load"),
+    ("pipelined (the back-end)", pipelined, "loads run while the arithmetic does"),
+]
 
 
 def main():
@@ -266,7 +272,7 @@ def main():
     expected = formula(x[:1], w)
     device_x, device_w = arrays.asarray(x), arrays.asarray(w)
     operations = 2 * shape[0] * (shape[1] - 2) * (shape[2] - 2) * outputs * 9 * shape[3]
-    for name, rung in RUNGS.items():
+    for name, rung, _ in RUNGS:
         error = np.abs(arrays.to_numpy(rung(device_x, device_w))[:1] - expected).max()
         device.synchronize()
         start = time.perf_counter()

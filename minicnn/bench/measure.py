@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.bench import agreement, contestants, machine, works
+from minicnn.bench.contestants import ladder
 from minicnn.bench.process import Unsupported, Worker, WorkerError
 
 #: An operation is short: its turn is this share of a network's.
@@ -85,7 +86,7 @@ class Bench:
         self.weights = {}
         own = 0.0
         try:
-            if set(self.options.sections) & {"ops", "training", "inference", "scaling"}:
+            if set(self.options.sections) & {"ops", "ladder", "training", "inference", "scaling"}:
                 self.open_workers()
                 for work in self.chosen_works():
                     self.measure(work)
@@ -115,6 +116,11 @@ class Bench:
         return {f"{name}, 1 thread": name for name in wanted}
 
     @property
+    def rungs(self):
+        """The rungs of the back-ends' ladders, each a contestant: ``["cpu ladder: loops", ...]``."""
+        return ladder.names(self.options.backends) if "ladder" in self.options.sections else []
+
+    @property
     def process_names(self):
         """The contestants whose starts and memory are measured; in a short run one peer, for starting takes long."""
         return [*self.options.backends, *(self.options.peers[:1] if self.options.few else self.options.peers)]
@@ -133,7 +139,8 @@ class Bench:
 
     def open_workers(self):
         """Start the contestants' processes, all of which stay until every work is done."""
-        for name in [contestants.MACHINE, *self.names, *self.single_threaded]:
+        networks = set(self.options.sections) & {"ops", "training", "inference", "scaling"}
+        for name in [contestants.MACHINE, *(self.names if networks else []), *self.single_threaded, *self.rungs]:
             self.progress(f"starting {name}")
             worker = self.workers[name] = self.worker(name)
             try:
@@ -162,6 +169,8 @@ class Bench:
             chosen += works.convolutions() if not options.few else [
                 work for work in works.convolutions() if work.name.startswith(("mnist_cnn 2", "large 2"))]
             chosen += works.operations() if not options.few else []
+        with_ladder = dict.fromkeys(rung.partition(contestants.LADDER)[0] for rung in self.rungs)
+        chosen += [works.ladder(name) for name in with_ladder]
         for section in ("training", "inference"):
             if section in options.sections:
                 chosen += works.networks(section, options.networks, options.batches)
@@ -175,7 +184,9 @@ class Bench:
         """Prepare one work everywhere, compare the results, and time it in rounds."""
         self.progress(f"{work.section}: {work.name}")
         ready = self.prepare(work, {"machine": [contestants.MACHINE],
-                                    "scaling": [*self.options.backends, *self.single_threaded]}.get(
+                                    "scaling": [*self.options.backends, *self.single_threaded],
+                                    "ladder": [rung for rung in self.rungs
+                                               if rung.partition(":")[0] == work.name.partition(":")[0]]}.get(
                                         work.section, self.names))
         turns = [(name, work) for name in ready]
         records = {name: {"section": work.section, "work": work.name, "job": work.job, "contestant": name,

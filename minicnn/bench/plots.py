@@ -61,7 +61,7 @@ def training(summary, pyplot):
 def roofline(summary, pyplot):
     """Speed over arithmetic intensity, below the two limits of the machine."""
     entries = [entry for entry in summary["timings"] if entry["flops"] and entry["bytes"]
-               and entry["contestant"] != contestants.MACHINE]
+               and entry["contestant"] != contestants.MACHINE and entry["section"] != "ladder"]
     limits = {entry["job"]: entry["rate"] for entry in summary["timings"] if entry["section"] == "machine"}
     if not entries or len(limits) < 2:
         return None

@@ -125,6 +125,7 @@ def text(summary):
     parts = [heading(summary)]
     parts += convolution_table(summary, columns)
     parts += rate_table(summary, "operations", "Other operations", columns)
+    parts += ladder_tables(summary)
     parts += rate_table(summary, "training", "Training: images per second", columns)
     parts += rate_table(summary, "inference", "Inference: images per second", columns)
     parts += scaling_table(summary)
@@ -146,6 +147,8 @@ def heading(summary):
         if entry["section"] == "machine":
             lines.append(f"  {entry['work']}: {entry['rate']:.1f} {entry['unit']}")
     for name, versions in summary["contestants"].items():
+        if contestants.LADDER in name:
+            continue
         lines.append(f"  {name}: " + ", ".join(f"{what} {version}" for what, version in versions.items()))
     lines.append(f"Medians of {options['repeats']} rounds in which the contestants took turns; in all "
                  f"{summary['seconds']:.0f} s. All contestants of a row were found to compute the same.")
@@ -163,6 +166,19 @@ def convolution_table(summary, columns):
     rows += [["geometric mean", *(f"{means[name]['rate']:.1f} {percent(means[name]['share'])}" for name in columns)]]
     return [table("Convolution passes: GFLOP/s (and share of sgemm's rate in the same rounds)", ["pass", *columns],
                   rows)]
+
+
+def ladder_tables(summary):
+    """For each back-end's ladder what each rung bought."""
+    tables = []
+    for work, entries in by_work(summary["timings"], "ladder").items():
+        rows, before = [], None
+        for name, entry in entries.items():
+            gain = "" if before is None else f"{paired_ratio(before['seconds'], entry['seconds']):.2f}x"
+            rows.append([name.partition(": ")[2], f"{entry['median'] * 1e3:.2f}", cell(entry), gain])
+            before = entry
+        tables.append(table(f"The {work}", ["rung", "ms", "GFLOP/s", "to the one before"], rows))
+    return tables
 
 
 def rate_table(summary, section, title, columns):

@@ -58,8 +58,8 @@ class Work:
     Attributes
     ----------
     section : str
-        "convolutions", "operations", "training", "inference", "scaling" (training with one thread and with more) or
-        "machine".
+        "convolutions", "operations", "ladder", "training", "inference", "scaling" (training with one thread and with
+        more) or "machine".
     job : str
         The operation, or the network's name.
     shapes : dict
@@ -170,6 +170,14 @@ def operations():
         add("adam_step", {"parameters": vector, "gradients": vector, "first_moment": vector, "second_moment": vector},
             {"step": 1}, [vector, vector, vector])
     return works
+
+
+def ladder(backend):
+    """The convolution that the rungs of a back-end's ladder compute: document 2's second; on a GPU a large batch."""
+    batch = 512 if backend == "cuda" else OPERATION_BATCH
+    x, w, y = (batch, 13, 13, 32), (3, 3, 32, 64), (batch, 11, 11, 64)
+    return Work("ladder", f"{backend} ladder: {batch} images 13x13x32->64", "conv2d_forward", {"x": x, "w": w},
+                flops=2 * batch * 11 * 11 * 64 * 9 * 32, bytes=count_bytes(x, w, y))
 
 
 def networks(section, names, batches):

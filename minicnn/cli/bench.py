@@ -9,6 +9,7 @@ Examples:
   minicnn bench --quick                          a glimpse, in under a minute
   minicnn bench --only training --batch 32,128
   minicnn bench --only ops --match large --peers none
+  minicnn bench --only ladder                    what each step from the loops to the kernel buys
   minicnn bench --backends cpu,my_homework.py --peers none --only training
 """
 
@@ -19,8 +20,8 @@ from pathlib import Path
 
 from minicnn.cli import positive, positive_number
 
-SECTIONS = ("ops", "training", "inference", "scaling", "start", "memory")
-QUICK_SECTIONS = ("ops", "training", "inference", "start", "memory")
+SECTIONS = ("ops", "ladder", "training", "inference", "scaling", "start", "memory")
+QUICK_SECTIONS = ("ops", "ladder", "training", "inference", "start", "memory")
 
 
 def add_arguments(parser):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from minicnn import cli, zoo
 from minicnn.bench import agreement, busy, contestants, goals, machine, measure, plots, process, report, works
 from minicnn.bench import statistics as stats
-from minicnn.bench.contestants import base
+from minicnn.bench.contestants import base, ladder
 from minicnn.bench.contestants import minicnn as own
 from minicnn.bench.worker import Server
 from minicnn.cli import bench as command
@@ -324,6 +324,21 @@ def test_the_record_has_its_form(summary):
     (memory,) = again["memory"]
     assert memory["peak_bytes"] > 20 * 2**20
     assert list(again["scaling"]) == ["mnist_cnn batch 4"]
+
+
+def test_ladder_is_measured_rung_by_rung():
+    backends = ["cpu", "im2col"]  # the latter has none
+    assert ladder.names(["im2col"]) == []
+    chosen = options(backends=backends, sections=("ladder",), match="", repeats=2)
+    results = measure.Bench(chosen).run()
+    summary = report.summarize(results, chosen)
+    assert summary["failures"] == []
+    entries = report.by_work(summary["timings"], "ladder")["cpu ladder: 32 images 13x13x32->64"]
+    assert list(entries) == ladder.names(["cpu"]) and len(entries) == 7
+    assert all(entry["deviation"] <= 1 for entry in entries.values())
+    (table,) = report.ladder_tables(summary)
+    rows = [line.split("  ")[0] for line in table.splitlines()[4:-1]]
+    assert rows == [name.partition(contestants.LADDER)[2] for name in entries]
 
 
 def test_figures_fit_together(summary):

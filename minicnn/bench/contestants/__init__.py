@@ -41,12 +41,18 @@ PEERS = {
 #: Not a competitor: measures what the machine can do (NumPy's matrix product, copying memory).
 MACHINE = "machine"
 
+#: Stands in the name of a contestant that is one rung of a back-end's ladder: "cpu ladder: loops".
+LADDER = " ladder: "
+
 
 def entry(name):
-    """The entry of a contestant: a peer's name, "machine", or what ``minicnn.backends.resolve_backend`` takes."""
+    """The entry of a contestant: a peer, "machine", a rung, or what ``minicnn.backends.resolve_backend`` takes."""
     if name in PEERS:
         return PEERS[name]
-    return Entry("machine") if name == MACHINE else Entry("minicnn", {"backend": name})
+    if name == MACHINE:
+        return Entry("machine")
+    backend, is_rung, rung = name.partition(LADDER)
+    return Entry("ladder", {"backend": backend, "rung": rung}) if is_rung else Entry("minicnn", {"backend": name})
 
 
 def load(name, threads):

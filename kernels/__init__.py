@@ -119,6 +119,10 @@ BACKENDS = ("reference", "im2col", "cpu", "cuda")
 NO_PADDING = ((0, 0), (0, 0))
 
 
+class BackendUnavailable(RuntimeError):
+    """A back-end needs something that this machine lacks, such as a GPU or its driver; the message says what."""
+
+
 def available_backends() -> list[str]:
     """Names of the back-ends in this package whose folder is installed (not: whose hardware is present)."""
     return [name for name in BACKENDS if importlib.util.find_spec(f"kernels.{name}") is not None]

@@ -258,20 +258,20 @@ def _loss_inputs(name, values):
 
 def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing):
     """Return ``logits, labels, sample_weight, label_smoothing`` after checking them."""
-    logits = _loss_inputs("logits", logits)
-    labels = class_labels(labels, logits.shape)
-    if sample_weight is not None:
-        sample_weight = shaped("sample_weight", sample_weight, labels.shape, logits.dtype)
-    return logits, labels, sample_weight, fraction("label_smoothing", label_smoothing)
+    return _labelled("logits", logits, labels, sample_weight, label_smoothing)
 
 
 def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
     """Return ``probabilities, labels, sample_weight, label_smoothing`` after checking them."""
-    probabilities = _loss_inputs("probabilities", probabilities)
-    labels = class_labels(labels, probabilities.shape)
+    return _labelled("probabilities", probabilities, labels, sample_weight, label_smoothing)
+
+
+def _labelled(name, values, labels, sample_weight, label_smoothing):
+    values = _loss_inputs(name, values)
+    labels = class_labels(labels, values.shape)
     if sample_weight is not None:
-        sample_weight = shaped("sample_weight", sample_weight, labels.shape, probabilities.dtype)
-    return probabilities, labels, sample_weight, fraction("label_smoothing", label_smoothing)
+        sample_weight = shaped("sample_weight", sample_weight, labels.shape, values.dtype)
+    return values, labels, sample_weight, fraction("label_smoothing", label_smoothing)
 
 
 def mean_squared_error(predictions, targets, sample_weight):

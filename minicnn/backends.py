@@ -37,8 +37,7 @@ def resolve_backend(backend="cpu", fallback="im2col"):
         if not defined_functions(module):
             misses = "".join(f" ({miss})" for miss in near_misses(module)[:1])
             raise ValueError(f"{backend}: holds none of the contract's functions{misses}; a back-end offers for "
-                             f"example "
-                             f"conv2d_forward{kernels.CONTRACT['conv2d_forward']}")
+                             f"example conv2d_forward{kernels.CONTRACT['conv2d_forward']}")
         return kernels.get_backend(module, fallback=fallback)
     return kernels.get_backend(backend, fallback=None if isinstance(backend, str) else fallback)
 

@@ -15,7 +15,7 @@ A class's test file can look like this (it is run as one of MiniCNN's own tests)
         backward = lambda dy, x, w, b: homework.conv2d_backward(dy, x, w, case["stride"], case["padding"])
         testing.assert_gradients(forward, backward, case["x"], case["w"], case["b"])
 
-``hypothesis`` is needed for the strategies only (``pip install minicnn[test]``).
+``hypothesis`` is needed for the strategies only (``pip install '.[test]'``).
 """
 
 from __future__ import annotations
@@ -193,5 +193,5 @@ def assert_adjoint(forward, backward, x, seed=0):
     if not error < numeric.GOOD_EXACT[x.dtype.name]:
         left, right = float(np.sum(np.float64(y) * dy)), float(np.sum(np.float64(x) * dx))
         raise AssertionError(f"<forward(x), dy> = {left:.12g}, but <x, backward(dy)> = {right:.12g} (error "
-                             f"{error:.1e}): "
-                             "backward is not the transpose of forward, or forward is not linear (has it a bias?)")
+                             f"{error:.1e}): backward is not the transpose of forward, or forward is not linear (has "
+                             "it a bias?)")

@@ -1,6 +1,6 @@
 """Compile every kernel to machine code, without a GPU, and check what came out.
 
-    pip install 'minicnn[cudacheck]'
+    pip install '.[cudacheck]'
     python -m kernels.cuda.compile_check [--arch 75 80 90] [--full] [--only PATTERN] [--json FILE] [--keep FOLDER]
 
 A kernel can be right and yet be slow for reasons that only its machine code shows. This command runs all operations
@@ -146,7 +146,7 @@ def tool(name):
             return str(path)
     if path := shutil.which(name):
         return path
-    raise SystemExit(f"{name} not found: pip install 'minicnn[cudacheck]'")
+    raise SystemExit(f"{name} not found: pip install '.[cudacheck]'")
 
 
 def assemble(ptx, arch, folder, name):

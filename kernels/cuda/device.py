@@ -21,6 +21,8 @@ from llvmlite import ir
 from numba import config, cuda, types
 from numba.extending import intrinsic
 
+from .. import BackendUnavailable
+
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 if SIMULATED:
@@ -30,8 +32,8 @@ if SIMULATED:
 #: Bytes that one load instruction can move for one thread, if the address is a multiple of it.
 VECTOR_BYTES = 16
 
-HOW_TO_INSTALL = ("pip install 'minicnn[cuda13]' for a driver of CUDA 13 or later, 'minicnn[cuda12]' for one of CUDA "
-                  "12 (the first line of nvidia-smi tells)")
+HOW_TO_INSTALL = ("in a clone of MiniCNN: pip install '.[cuda13]' for a driver of CUDA 13 or later, '.[cuda12]' for "
+                  "one of CUDA 12 (the first line of nvidia-smi tells)")
 
 #: Kernels launched since the import.
 launches = 0
@@ -147,7 +149,7 @@ def require_device():
     ------
     ImportError
         Where a package is missing.
-    RuntimeError
+    kernels.BackendUnavailable
         Where the driver or the device is.
     """
     if SIMULATED or recorded is not None or _found:
@@ -157,20 +159,21 @@ def require_device():
                           f"{HOW_TO_INSTALL}. Without a GPU, choose the back-end cpu")
     driver = _driver_version()
     if driver is None:
-        raise RuntimeError("the cuda back-end needs an NVIDIA driver, and none was found on this machine: install "
-                           "the driver, or choose the back-end cpu")
+        raise BackendUnavailable("the cuda back-end needs an NVIDIA driver, and none was found on this machine: "
+                                 "install the driver, or choose the back-end cpu")
     toolkit = _toolkit_version()
     if toolkit is None:
         raise ImportError("the cuda back-end needs numba-cuda with the compiler for your driver (CUDA "
                           f"{driver[0]}.{driver[1]}), and none is installed: {HOW_TO_INSTALL}")
     if toolkit > driver[0]:
-        raise RuntimeError(f"the driver of this machine supports CUDA {driver[0]}.{driver[1]}, but numba-cuda was "
-                           f"installed for CUDA {toolkit}: pip install 'minicnn[cuda{driver[0]}]', or a newer driver")
+        raise BackendUnavailable(f"the driver of this machine supports CUDA {driver[0]}.{driver[1]}, but numba-cuda "
+                                 f"was installed for CUDA {toolkit}: pip install '.[cuda{driver[0]}]' in a clone of "
+                                 "MiniCNN, or a newer driver")
     if not cuda.is_available():
         reason = " ".join(str(cuda.cuda_error() or "no device is visible to this process").split())
-        raise RuntimeError(f"the cuda back-end found a driver (CUDA {driver[0]}.{driver[1]}) but cannot use a GPU "
-                           f"({reason}): see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not hide it, "
-                           "or choose the back-end cpu")
+        raise BackendUnavailable(f"the cuda back-end found a driver (CUDA {driver[0]}.{driver[1]}) but cannot use a "
+                                 f"GPU ({reason}): see whether nvidia-smi lists one and CUDA_VISIBLE_DEVICES does not "
+                                 "hide it, or choose the back-end cpu")
     _found.append(True)
 
 

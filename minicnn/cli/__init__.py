@@ -13,6 +13,7 @@ import sys
 import textwrap
 import traceback
 
+import kernels
 from minicnn._version import __version__
 
 #: Commands in the order in which the help shows them.
@@ -30,7 +31,7 @@ COMMANDS = {
 }
 
 #: What a user can mend. Anything else is a fault of MiniCNN's, and its traceback is shown.
-USER_ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError)
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, FloatingPointError, kernels.BackendUnavailable)
 
 
 def main(argv=None):
@@ -44,8 +45,8 @@ def main(argv=None):
         return 0
     if argv[0] not in COMMANDS:
         near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-        print(f"minicnn: error: there is no command {argv[0]!r}"
-              f"{f'; is {near[0]!r} meant?' if near else ''} Commands: {', '.join(COMMANDS)}", file=sys.stderr)
+        print(f"minicnn: error: there is no command {argv[0]!r}{f'; is {near[0]!r} meant?' if near else ''} Commands: "
+              f"{', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     return run_command(argv[0], argv[1:])
 

@@ -157,8 +157,8 @@ def check_cuda():
     """A GPU, if there is one; none is no fault."""
     driver = shutil.which("nvidia-smi")
     facts, error = probe(CUDA_PROBE)
-    install = ("pip install 'minicnn[cuda13]' for a driver of CUDA 13 or later, 'minicnn[cuda12]' for one of CUDA 12 "
-               "(the first line of nvidia-smi tells)")
+    install = ("in a clone of MiniCNN: pip install '.[cuda13]' for a driver of CUDA 13 or later, '.[cuda12]' for "
+               "one of CUDA 12 (the first line of nvidia-smi tells)")
     if facts is not None and facts["devices"]:
         capability = ".".join(map(str, facts["capability"]))
         return OK, "CUDA", f"{', '.join(facts['devices'])} (compute capability {capability})", ""

@@ -39,8 +39,7 @@ def add_arguments(parser):
                         help="for one call of a function of a file (default 5)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--plot", metavar="PICTURE", help="write the V-curve of error against step size, and a map of "
-                                                          "the "
-                                                          "errors, to this file")
+                                                          "the errors, to this file")
 
 
 def _names(text):

@@ -116,8 +116,7 @@ def _judge(report, result, operation, attempts, own_right):
         _explain(result, worst)
     elif agrees and not consistent:
         report.notes.append(f"{result.name} is right, but it is not the gradient of your {operation.forward}, because "
-                            f"that "
-                            "is wrong")
+                            "that is wrong")
     elif not agrees:
         if consistent and not own_right:
             _excuse(result, operation)

@@ -222,8 +222,7 @@ def _again(report, backend, operation, function, solved, outcomes, own_forward):
         if not _equal(fresh.results.get(name), value):
             report.add_problem(f"the same arguments give another {name} in another call: something is kept between "
                                "calls (an array outside the function, or a default argument, that is added to), or "
-                               "random "
-                               "numbers are drawn", "keeps something")
+                               "random numbers are drawn", "keeps something")
             return
     if function == operation.backward and own_forward and callable(getattr(backend, operation.forward, None)):
         call(backend, operation, operation.forward, solved[1].available())
@@ -250,8 +249,7 @@ def _without_input_gradient(report, backend, function, item):
                                                 for value in ordered.values()])
     except Exception as error:
         report.add_problem(f"raises {type(error).__name__} when input_gradient=False is given; it should then return "
-                           f"None, "
-                           "dw, db", "raises")
+                           "None, dw, db", "raises")
         return
     if isinstance(returned, (tuple, list)) and len(returned) == 3 and returned[0] is not None:
         report.notes.append("with input_gradient=False it still computes dx: None is expected in its place (this saves "

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 import kernels
-from kernels import cuda
+from kernels import BackendUnavailable, cuda
+from minicnn import cli
 
 
 def in_a_new_process(code, **environment):
@@ -61,12 +62,12 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize("parts, error, message", [
-    ({"numba_cuda": False}, ImportError, r"numba-cuda, which is not installed: pip install 'minicnn\[cuda13\]'"),
-    ({"driver": None}, RuntimeError, "needs an NVIDIA driver, and none was found"),
+    ({"numba_cuda": False}, ImportError, r"numba-cuda, which is not installed: in a clone of MiniCNN: pip install '.\[cuda13\]'"),
+    ({"driver": None}, BackendUnavailable, "needs an NVIDIA driver, and none was found"),
     ({"toolkit": None}, ImportError, r"compiler for your driver \(CUDA 13.0\), and none is installed"),
-    ({"driver": (12, 4)}, RuntimeError,
-     r"supports CUDA 12.4, but numba-cuda was installed for CUDA 13: pip install 'minicnn\[cuda12\]'"),
-    ({"available": False, "error": "CUDA_ERROR_NO_DEVICE\n"}, RuntimeError,
+    ({"driver": (12, 4)}, BackendUnavailable,
+     r"supports CUDA 12.4, but numba-cuda was installed for CUDA 13: pip install '.\[cuda12\]'"),
+    ({"available": False, "error": "CUDA_ERROR_NO_DEVICE\n"}, BackendUnavailable,
      r"found a driver \(CUDA 13.0\) but cannot use a GPU \(CUDA_ERROR_NO_DEVICE\): see whether nvidia-smi lists one"),
 ])
 def test_what_is_missing_is_named_with_what_to_do(machine, parts, error, message):
@@ -76,6 +77,15 @@ def test_what_is_missing_is_named_with_what_to_do(machine, parts, error, message
     assert "\n" not in str(raised.value)
     with pytest.raises(error, match=message):
         cuda.zeros((3,), "float32")
+
+
+def test_the_command_says_it_in_one_line(machine, tmp_path, capsys, monkeypatch):
+    machine(driver=None)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--backend", "cuda", "--epochs", "1"]) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("minicnn train: error: the cuda back-end needs an NVIDIA driver") and "\n" not in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_with_all_parts_nothing_is_said(machine):

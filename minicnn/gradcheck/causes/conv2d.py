@@ -69,8 +69,7 @@ def bias_axes(axes):
 
 _UNFLIPPED = ("the kernel is not flipped (or flipped once too often): as a full convolution of dy, dx takes the kernel "
               "turned by 180 degrees, w[::-1, ::-1]; if instead every dy[i, j] is spread over its window, dx[window] "
-              "+= "
-              "w * dy[i, j], the kernel stays as it is")
+              "+= w * dy[i, j], the kernel stays as it is")
 _EXCHANGED = "input and output channels of the kernel are exchanged: w is (KH, KW, C, O)"
 _SUMMED = "db sums dy over images, rows and columns, dy.sum(axis=(0, 1, 2)): one number for each output channel"
 _OVERWRITES = ("where windows overlap, the last one overwrites the others: use += instead of = (with index arrays, "
@@ -100,9 +99,8 @@ CAUSES = {
         Cause("last kernel row only", "only the last position of the window counts: add up over the window (+=, not =)",
               lambda c: forward(c, columns=right(c).gather(c.x) * _last_position(c))),
         Cause("channels exchanged", _EXCHANGED, lambda c: forward(c, w=channels_exchanged(c.w))),
-        *(Cause("last one left out", f"the last of the {many} is never computed (it holds the bias alone): a loop "
-                                     f"ends one "
-                "step too early", lambda c, axis=axis: without_last(c, axis))
+        *(Cause("last one left out", f"the last of the {many} is never computed (it holds the bias alone): a loop ends "
+                                     "one step too early", lambda c, axis=axis: without_last(c, axis))
           for axis, many in enumerate(("images", "rows", "columns", "output channels"))),
         Cause("first image for all", "every image of the batch gets the result of the first one",
               lambda c: np.broadcast_to(c.truth[:1], c.truth.shape)),

@@ -59,28 +59,24 @@ def _candidates(function, result, ndim):
     for order in itertools.permutations(range(ndim)):
         if ndim > 1 and order != tuple(range(ndim)):
             yield Cause("reshaped in the wrong order", f"the numbers of {result} are right but stand in the wrong "
-                                                       f"order: a "
-                        "reshape does not exchange axes, transpose before (or after) it", _reorder(order))
+                                                       "order: a reshape does not exchange axes, transpose before (or "
+                                                       "after) it", _reorder(order))
     for axis, shift in itertools.product(range(ndim), (1, -1)):
         yield Cause("shifted", f"{result} is shifted by one along its {axes[axis]}: an index is off by one",
                     _shift(axis, shift, ndim))
     if ndim > 1 and result != "dw":
         yield Cause("first image only", f"only the first image (sample) of {result} is filled in: the loop over the "
-                                        f"batch is "
-                    "missing or ends early", lambda c: c.truth * _first(c.truth))
+                                        "batch is missing or ends early", lambda c: c.truth * _first(c.truth))
         yield Cause("last image left out", f"the last image (sample) of {result} is left out: a loop ends too early",
                     lambda c: c.truth * ~_last(c.truth, 0))
     for axis in range(ndim):
         yield Cause("last one left out", f"the last of the {axes[axis]} of {result} is left out: a loop ends one step "
-                                         f"too "
-                    "early", _without_last(axis, ndim))
+                                         "too early", _without_last(axis, ndim))
         yield Cause("first one left out", f"the first of the {axes[axis]} of {result} is left out: a loop starts one "
-                                          f"step too "
-                    "late", _without_first(axis, ndim))
+                                          "step too late", _without_first(axis, ndim))
     for at, which in ((0, "first"), (-1, "last")):
         yield Cause("one element", f"only the very {which} element of {result} is wrong, it is 0: look at the bounds "
-                                   f"of the "
-                    "loops", _with_zero(at))
+                                   "of the loops", _with_zero(at))
     yield Cause("batch mean", f"every image (sample) of {result} is the same: the mean over the batch",
                 lambda c: np.broadcast_to(c.truth.mean(axis=0, keepdims=True), c.truth.shape))
     yield Cause("batch sum", f"every image (sample) of {result} is the same: the sum over the batch",
@@ -180,8 +176,7 @@ def _constant_factor(result, observations):
     factor = ratios[0]
     if explains(lambda c: factor * c.truth, observations):
         return Cause("constant factor", f"{result} is right up to a constant factor: it is {factor:.6g} times what it "
-                                        f"should "
-                     "be, everywhere and in every case")
+                                        "should be, everywhere and in every case")
     return None
 
 
@@ -212,11 +207,9 @@ def _precision(result, observations):
     as_float32 = all(np.array_equal(seen.actual.astype(np.float32), seen.actual) for seen in seen_all)
     if as_float32:
         return Cause("float32", f"{result} is computed in float32 although float64 was given: make new arrays in the "
-                                f"type of "
-                     "the arguments, e.g. np.zeros(shape, x.dtype) or np.zeros_like(x)")
-    return Cause("float32", f"{result} is right to 5 to 7 digits only: somewhere a float32 array (or float32 "
-                            f"constant) takes "
-                 "part; make new arrays in the type of the arguments, e.g. np.zeros(shape, x.dtype)")
+                                "type of the arguments, e.g. np.zeros(shape, x.dtype) or np.zeros_like(x)")
+    return Cause("float32", f"{result} is right to 5 to 7 digits only: somewhere a float32 array (or float32 constant) "
+                            "takes part; make new arrays in the type of the arguments, e.g. np.zeros(shape, x.dtype)")
 
 
 def _not_a_number(result, observations):
@@ -224,8 +217,7 @@ def _not_a_number(result, observations):
     others = [seen for seen in observations if seen not in broken]
     if broken and all(seen.right for seen in others):
         return Cause("not a number", f"{result} contains NaN: look for 0/0, inf - inf, the logarithm or root of a "
-                                     f"negative "
-                     "number, or an array from np.empty that is not filled")
+                                     "negative number, or an array from np.empty that is not filled")
     return None
 
 
@@ -241,6 +233,5 @@ def _one_element(result, observations):
             places.add("several" if len(wrong) else "none")
     if places in ({"first"}, {"last"}):
         return Cause("one element", f"only the very {places.pop()} element of {result} is wrong, in every case: look "
-                                    f"at the "
-                     "bounds of the loops, or for a line that treats one element apart")
+                                    "at the bounds of the loops, or for a line that treats one element apart")
     return None

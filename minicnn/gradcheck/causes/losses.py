@@ -86,8 +86,7 @@ CAUSES = {
               "log(sum(exp(z - max))) from the logits", lambda c: -np.sum(weights(c)[:, None] * np.where(
                   target(c) == 0, 0.0, target(c) * log_of_softmax(c))) / len(c.labels)),
         Cause("not stable", "log(softmax) is minus infinity once softmax underflows to 0 (and 0 times that is NaN): "
-                            "compute "
-              "log_p = z - max - log(sum(exp(z - max))) from the logits",
+                            "compute log_p = z - max - log(sum(exp(z - max))) from the logits",
               lambda c: -np.sum(weights(c)[:, None] * target(c) * log_of_softmax(c)) / len(c.labels)),
         Cause("not stable", "exp overflows for large logits: subtract the row's maximum first",
               lambda c: value(c, log_p=np.log(unstable_p(c)))),

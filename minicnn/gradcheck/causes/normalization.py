@@ -130,8 +130,8 @@ CAUSES = {
         Cause("statistics taken as constants", "mean and variance are treated as constants: they depend on x, so two "
               "more paths lead to dx", lambda c: input_gradient(c, 0, 0)),
         Cause("path through the variance forgotten", "the path through the variance is missing (or counted wrongly): "
-                                                     "the "
-              "variance depends on x too", lambda c: input_gradient(c, 1, 0)),
+                                                     "the variance depends on x "
+                                                     "too", lambda c: input_gradient(c, 1, 0)),
         Cause("path through the mean forgotten", "the path through the mean is missing: the mean depends on x too",
               lambda c: input_gradient(c, 0, 1)),
         Cause("sums not divided", "the two sums are not divided by M, the number of values of a channel",

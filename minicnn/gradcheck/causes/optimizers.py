@@ -47,8 +47,7 @@ def unchanged(name, text=None):
 
 
 _ONLY_DECAYED = Cause("not in place", "only the weight decay reaches parameters: the step itself works on another "
-                                      "array, "
-                      "because parameters = ... makes a new one; write parameters += ...",
+                                      "array, because parameters = ... makes a new one; write parameters += ...",
                       lambda c: c.parameters * (1 - c.learning_rate * c.weight_decay))
 
 CAUSES = {
@@ -70,15 +69,13 @@ CAUSES = {
                                       "first",
               lambda c: sgd(c, decay=False)),
         Cause("weight decay in the gradient", "weight_decay * parameters is added to the gradient: here it is "
-                                              "decoupled, "
-              "parameters *= 1 - learning_rate * weight_decay",
+                                              "decoupled, parameters *= 1 - learning_rate * weight_decay",
               lambda c: coupled_sgd(c)),
         Cause("weight decay without learning rate", "the parameters shrink by weight_decay: multiply it with the "
                                                     "learning "
               "rate", lambda c: sgd(c, decay=False) - c.weight_decay * c.parameters),
-        Cause("learning rate outside", "the velocity holds the gradient without the learning rate: velocity = "
-                                       "momentum * "
-              "velocity - learning_rate * gradients (Keras' convention)",
+        Cause("learning rate outside", "the velocity holds the gradient without the learning rate: velocity = momentum "
+                                       "* velocity - learning_rate * gradients (Keras' convention)",
               lambda c: sgd(c, decay=True, velocity=-c.learning_rate * (c.momentum * c.velocity + c.gradients))),
     ],
     ("sgd_step", "velocity"): [

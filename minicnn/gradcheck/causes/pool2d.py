@@ -127,8 +127,7 @@ CAUSES = {
     ],
     ("max_pool2d_backward", "dx"): [
         Cause("every tie", "every pixel that equals the maximum gets the gradient: on a tie the first one alone gets "
-                           "it "
-              "(argmax says which)", lambda c: every_tie(c, False)),
+                           "it (argmax says which)", lambda c: every_tie(c, False)),
         Cause("every tie", "on a tie the gradient is divided among the equal pixels: the first one alone gets it "
               "(argmax says which)", lambda c: every_tie(c, True)),
         Cause("last tie wins", "on a tie the last of the equal pixels gets the gradient: the first one does (argmax "
@@ -142,15 +141,14 @@ CAUSES = {
         Cause("all positions", "every pixel of the window gets the gradient: only the winner (argmax) does",
               lambda c: send(c, np.ones((*c.dy.shape, c.kh * c.kw)))),
         Cause("spread evenly", "the gradient is shared among the window's pixels (average-pooling): the winner "
-                               "(argmax) "
-              "gets all of it", share),
+                               "(argmax) gets all of it", share),
         Cause("first position", "argmax is not used: the gradient always goes to the window's first pixel",
               lambda c: route(c, np.zeros_like(c.argmax))),
         Cause("wrong position in the window", "row and column of argmax are exchanged: m, n = divmod(argmax, PW)",
               lambda c: route_to(c, c.argmax % c.kw, c.argmax // c.kw)),
         Cause("wrong position in the window", "argmax is divided by the window's height: m, n = divmod(argmax, PW), "
-                                              "with "
-              "its width", lambda c: route_to(c, c.argmax // c.kh, c.argmax % c.kh)),
+                                              "with its "
+                                              "width", lambda c: route_to(c, c.argmax // c.kh, c.argmax % c.kh)),
         Cause("wrong position in the window", "argmax is read column by column: m, n = divmod(argmax, PW)",
               lambda c: route_to(c, c.argmax % c.kh, c.argmax // c.kh)),
     ],

@@ -69,8 +69,8 @@ _WRONG_STARTS = (
     ("stride ignored", "the stride is not used: the window of output (i, j) starts at row i*SH - top and column "
      "j*SW - left", lambda c: np.arange(c.oh) - c.top, lambda c: np.arange(c.ow) - c.left),
     ("padding not subtracted", "off by the padding: row r of the image is row r + top of the padded image, and column "
-                               "s "
-     "is column s + left, so top and left must be taken into account when going from one to the other",
+                               "s is column s + left, so top and left must be taken into account when going from one "
+                               "to the other",
      lambda c: np.arange(c.oh) * c.sh, lambda c: np.arange(c.ow) * c.sw),
     ("window as stride", "the windows move by their own size instead of by the stride",
      lambda c: np.arange(c.oh) * c.kh - c.top, lambda c: np.arange(c.ow) * c.kw - c.left),

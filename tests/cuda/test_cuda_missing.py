@@ -62,7 +62,7 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize("parts, error, message", [
-    ({"numba_cuda": False}, ImportError, r"numba-cuda, which is not installed: in a clone of MiniCNN: pip install '.\[cuda13\]'"),
+    ({"numba_cuda": False}, ImportError, r"which is not installed: in a clone of MiniCNN: pip install '.\[cuda13\]'"),
     ({"driver": None}, BackendUnavailable, "needs an NVIDIA driver, and none was found"),
     ({"toolkit": None}, ImportError, r"compiler for your driver \(CUDA 13.0\), and none is installed"),
     ({"driver": (12, 4)}, BackendUnavailable,

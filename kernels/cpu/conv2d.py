@@ -58,7 +58,7 @@ def _forward(x, w, b, stride, padding, shape, relu):
     else:
         bias = np.zeros(setup.columns, x.dtype)
         bias[:shape[3]] = b
-    threads.run(convolve, setup.work * len(x), *setup.tables, len(x), flat(x),
+    threads.run(convolve, setup.work * len(x) // threads.PRODUCTS, *setup.tables, len(x), flat(x),
                 workspace.scratch("padded x", setup.padded, x.dtype), flat(w), setup.packs,
                 workspace.scratch("weights", setup.weights, x.dtype), bias, y.reshape(-1), shape[3], setup.lanes, relu,
                 workers=workers)
@@ -74,7 +74,7 @@ def _backward(dy, y, x, w, stride, padding, input_gradient):
     flat_mask = flat(y) if masked else flat_dy
     dx = workspace.empty(x.shape, x.dtype) if input_gradient else np.empty((0,) * 4, x.dtype)
     dw, partial, sums, correlation = _correlation(flat_dy, flat_mask, masked, x, w, geometry)
-    threads.run(differentiate, w.size * (dy.size // w.shape[3]), input_gradient,
+    threads.run(differentiate, w.size * (dy.size // w.shape[3]) // threads.PRODUCTS, input_gradient,
                 *_spreading(flat_dy, flat_mask, masked, dx, flat_w, geometry), *correlation, workers=workers)
     if partial is dw:
         return dx if input_gradient else None, dw, sums[0, :w.shape[3]]

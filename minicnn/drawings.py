@@ -133,8 +133,10 @@ def curves(lines, x=None, xlabel="", ylabel="", title=None, xscale="linear", ysc
     if title:
         axis.set_title(title, fontsize=12)
     axis.grid(alpha=0.25)
-    if len(lines) > 1:
-        axis.legend(frameon=False)
+    if len(lines) > 3 and figure is not None:  # so many names would lie upon the lines
+        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    elif len(lines) > 1:
+        axis.legend(framealpha=0.85, edgecolor="none")
     return figure or axis.figure
 
 

@@ -233,7 +233,7 @@ class Bench:
         path = self.folder / f"result-{os.path.basename(name)}.npz"
         worker.ask("result", path=str(path))
         with np.load(path) as found:
-            deviation = agreement.deviation(work, right, found)
+            deviation = agreement.deviation(work, right, found) / contestants.entry(name).tolerance
         if not deviation <= 1:
             raise WorkerError(f"{name}: computed something else: its result is {deviation:.3g} times as far from the "
                               "judge's as is tolerated (not timed)")

@@ -13,7 +13,8 @@ from minicnn.bench import contestants
 COLORS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#000000")
 HATCHES = ("", "//", "", "\\\\", "", "..", "xx", "++")
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
-LABELS = {"pytorch": "PyTorch", "pytorch-cl": "PyTorch, channels_last", "keras": "Keras on TensorFlow", "jax": "JAX"}
+LABELS = {"pytorch": "PyTorch", "pytorch-cl": "PyTorch, channels_last", "pytorch-cuda": "PyTorch on the GPU",
+          "pytorch-cuda-tf32": "PyTorch on the GPU, TF32", "keras": "Keras on TensorFlow", "jax": "JAX"}
 
 
 def write(summary, folder):

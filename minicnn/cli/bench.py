@@ -9,6 +9,7 @@ Examples:
   minicnn bench --quick                          a glimpse, in under a minute
   minicnn bench --only training --batch 32,128
   minicnn bench --only ops --match large --peers none
+  minicnn bench --backends cuda                  on a GPU, beside PyTorch on the same GPU
   minicnn bench --only ladder                    what each step from the loops to the kernel buys
   minicnn bench --backends cpu,my_homework.py --peers none --only training
 """
@@ -31,13 +32,14 @@ def add_arguments(parser):
     parser.add_argument("--match", default="", metavar="TEXT",
                         help="of ops, training and inference, only what has TEXT in its name")
     parser.add_argument("--batch", type=sizes, default=None, metavar="N,...",
-                        help="batch sizes of training and inference (default: 32,128,512)")
+                        help="batch sizes of training and inference (default: 32,128,512; with cuda 4096 too)")
     parser.add_argument("--networks", type=words, default=None, metavar="NAME,...",
                         help="mnist_cnn, cifar_cnn (default: both)")
     parser.add_argument("--backends", type=words, default=None, metavar="NAME,...",
                         help="MiniCNN's back-ends, or Python files of your own (default: cpu,im2col)")
     parser.add_argument("--peers", type=words, default=["all"], metavar="NAME,...",
-                        help="pytorch, pytorch-cl (channels_last), keras, jax; all: those installed (default); none")
+                        help="pytorch, pytorch-cl (channels_last), keras, jax; on a GPU pytorch-cuda, "
+                             "pytorch-cuda-tf32; all: those installed (default; beside cuda those on the GPU); none")
     parser.add_argument("--threads", type=positive, default=None, help="threads of each contestant (default: the "
                                                                        "physical cores)")
     parser.add_argument("--repeats", type=positive, default=None, help="rounds (default: 7)")
@@ -77,10 +79,12 @@ def choose(arguments):
     if threads > machine.usable_cpus():
         raise ValueError(f"--threads: this process may use {machine.usable_cpus()} CPUs, got {threads}")
     quick = arguments.quick
+    backends = contestants.choose_backends(arguments.backends)
+    batches = (32, 128, 512, 4096) if "cuda" in backends else (32, 128, 512)
     return Options(
-        backends=contestants.choose_backends(arguments.backends), peers=contestants.choose_peers(peers),
+        backends=backends, peers=contestants.choose_peers(peers, backends),
         threads=threads, sections=tuple(sections), networks=tuple(networks),
-        batches=tuple(arguments.batch or ((32,) if quick else (32, 128, 512))),
+        batches=tuple(arguments.batch or ((32,) if quick else batches)),
         repeats=arguments.repeats or (3 if quick else 7), seconds=arguments.seconds or (0.1 if quick else 0.5),
         cold=not quick, match=arguments.match, few=quick)
 

@@ -461,6 +461,9 @@ def test_goals_for_convolutions_starts_and_memory():
 def test_peers_are_those_that_are_installed(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("jax", "tensorflow") else object())
     assert contestants.choose_peers("all") == ["pytorch", "pytorch-cl"]
+    assert contestants.choose_peers("all", ["cuda"]) == ["pytorch-cuda", "pytorch-cuda-tf32"]
+    assert contestants.choose_peers("all", ["cpu", "cuda"]) == [*contestants.GPU_PEERS, "pytorch", "pytorch-cl"]
+    assert contestants.choose_peers(["pytorch-cuda"]) == ["pytorch-cuda"]
     assert contestants.choose_peers("none") == []
     with pytest.raises(ValueError, match="jax needs jax, not installed"):
         contestants.choose_peers(["jax"])

@@ -24,11 +24,14 @@ class Entry:
         File in this folder; its class ``Contestant`` is made with ``threads`` and ``options``.
     needs : tuple of str
         Packages without which it cannot take part.
+    tolerance : float
+        How many times as far from the judge's results it may be as float32 arithmetic.
     """
 
     module: str
     options: dict = field(default_factory=dict)
     needs: tuple = ()
+    tolerance: float = 1.0
 
 
 PEERS = {
@@ -36,6 +39,12 @@ PEERS = {
     "pytorch-cl": Entry("pytorch", {"channels_last": True}, ("torch",)),
     "keras": Entry("keras", {}, ("keras", "tensorflow")),
     "jax": Entry("jax", {}, ("jax",)),
+}
+
+#: The peers of the back-end cuda: PyTorch on the same GPU, with float32 products and with TF32's.
+GPU_PEERS = {
+    "pytorch-cuda": Entry("pytorch", {"channels_last": True, "device": "cuda"}, ("torch",)),
+    "pytorch-cuda-tf32": Entry("pytorch", {"channels_last": True, "device": "cuda", "tf32": True}, ("torch",), 30.0),
 }
 
 #: Not a competitor: measures what the machine can do (NumPy's matrix product, copying memory).
@@ -47,8 +56,8 @@ LADDER = " ladder: "
 
 def entry(name):
     """The entry of a contestant: a peer, "machine", a rung, or what ``minicnn.backends.resolve_backend`` takes."""
-    if name in PEERS:
-        return PEERS[name]
+    if name in PEERS or name in GPU_PEERS:
+        return PEERS.get(name) or GPU_PEERS[name]
     if name == MACHINE:
         return Entry("machine")
     backend, is_rung, rung = name.partition(LADDER)
@@ -67,8 +76,11 @@ def missing_packages(name):
     return [package for package in entry(name).needs if importlib.util.find_spec(package) is None]
 
 
-def choose_peers(wanted):
+def choose_peers(wanted, backends=()):
     """The peers that are meant by ``wanted``: a list of names, or "all" for those that are installed, or "none".
+
+    Where cuda is among the back-ends, "all" means the peers on the GPU, and besides those on the CPU only if another
+    back-end takes part.
 
     Raises
     ------
@@ -78,10 +90,12 @@ def choose_peers(wanted):
     if wanted == "none":
         return []
     if wanted == "all":
-        return [name for name in PEERS if not missing_packages(name)]
+        fitting = [*(GPU_PEERS if "cuda" in backends else ()), *(PEERS if list(backends) != ["cuda"] else ())]
+        return [name for name in fitting if not missing_packages(name)]
+    known = {**PEERS, **GPU_PEERS}
     for name in wanted:
-        if name not in PEERS:
-            raise ValueError(f"peers: unknown name {name!r}; choose from {', '.join(PEERS)}, or 'all' or 'none'")
+        if name not in known:
+            raise ValueError(f"peers: unknown name {name!r}; choose from {', '.join(known)}, or 'all' or 'none'")
         if missing := missing_packages(name):
             raise ValueError(f"peers: {name} needs {' and '.join(missing)}, not installed here; install it, or leave "
                              f"{name} out")

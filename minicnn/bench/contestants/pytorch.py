@@ -1,4 +1,4 @@
-"""PyTorch, in its default layout (NCHW) or in channels_last, which is the faster one on most CPUs."""
+"""PyTorch, in its default layout (NCHW) or in channels_last, which is the faster one on most CPUs; or on a GPU."""
 
 from __future__ import annotations
 
@@ -40,10 +40,18 @@ MODELS = {"mnist_cnn": mnist_cnn, "cifar_cnn": cifar_cnn}
 
 
 class Contestant(base.Contestant):
-    """The explicit training loop of PyTorch's own tutorials; eager mode, which is what they show."""
+    """The explicit training loop of PyTorch's own tutorials; eager mode, which is what they show.
 
-    def __init__(self, threads, channels_last):
+    On a GPU (``device="cuda"``), ``tf32`` lets matrix products and convolutions round their inputs to ten bits.
+    """
+
+    def __init__(self, threads, channels_last, device="cpu", tf32=False):
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("PyTorch finds no GPU")
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        self.device = device
+        self.finish = (lambda last: torch.cuda.synchronize()) if device == "cuda" else None
         self.format = torch.channels_last if channels_last else torch.contiguous_format
 
     def versions(self):
@@ -52,11 +60,11 @@ class Contestant(base.Contestant):
     def model(self, network, weights):
         model = MODELS[network]()
         load_weights(model, weights)
-        return model.to(memory_format=self.format)
+        return model.to(self.device, memory_format=self.format)
 
     def images(self, x):
         """(N, H, W, C) as (N, C, H, W) in the contestant's memory format."""
-        return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=self.format)
+        return torch.from_numpy(x).permute(0, 3, 1, 2).to(self.device).contiguous(memory_format=self.format)
 
     def training(self, network, weights, x, y):
         model = self.model(network, weights)
@@ -74,11 +82,11 @@ class Contestant(base.Contestant):
             loss = loss_fn(model(x), y)
             loss.backward()
             optimizer.step()
-            return loss.item()
+            return loss.item() if self.device == "cpu" else loss  # a GPU need not be waited for in every step
 
-        batches = [(self.images(images), torch.from_numpy(labels)) for images, labels in zip(x, y)]
+        batches = [(self.images(images), torch.from_numpy(labels).to(self.device)) for images, labels in zip(x, y)]
         return base.Job(base.cycle(step, batches),
-                        lambda: {"losses": [step(*batches[0]) for _ in range(base.CHECK_STEPS)]})
+                        lambda: {"losses": [float(step(*batches[0])) for _ in range(base.CHECK_STEPS)]}, self.finish)
 
     def inference(self, network, weights, x, y):
         model = self.model(network, weights)
@@ -86,7 +94,7 @@ class Contestant(base.Contestant):
 
         @torch.inference_mode()
         def predict(x):
-            return model(x).numpy()
+            return model(x).cpu().numpy()
 
         batches = [(self.images(images),) for images in x]
         return base.Job(base.cycle(predict, batches), lambda: {"logits": predict(*batches[0])})
@@ -100,7 +108,7 @@ class Contestant(base.Contestant):
         pads, stride = [padding[0][0], padding[1][0]], [options["stride"]] * 2
         x, w = self.images(arrays["x"]), self.kernel(arrays["w"])
         if operation == "conv2d_forward":
-            b = torch.from_numpy(arrays["b"])
+            b = torch.from_numpy(arrays["b"]).to(self.device)
             return self.job(lambda: (functional.conv2d(x, w, b, stride, pads),), ["y"])
         dy = self.images(arrays["dy"])
         wanted = [True, False, False] if operation == "conv2d_dx" else [False, True, True]
@@ -113,13 +121,13 @@ class Contestant(base.Contestant):
 
     def kernel(self, w):
         """(KH, KW, C, O) as (O, C, KH, KW)."""
-        return torch.from_numpy(w).permute(3, 2, 0, 1).contiguous(memory_format=self.format)
+        return torch.from_numpy(w).permute(3, 2, 0, 1).to(self.device).contiguous(memory_format=self.format)
 
     def job(self, call, names):
         axes = {"y": (0, 2, 3, 1), "dx": (0, 2, 3, 1), "dw": (2, 3, 1, 0), "db": (0,)}
         call = torch.inference_mode()(call)
-        return base.Job(call, lambda: {name: found.permute(axes[name]).numpy()
-                                       for name, found in zip(names, call()) if found is not None})
+        return base.Job(call, lambda: {name: found.permute(axes[name]).cpu().numpy()
+                                       for name, found in zip(names, call()) if found is not None}, self.finish)
 
 
 @torch.no_grad()

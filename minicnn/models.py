@@ -22,8 +22,6 @@ from minicnn.layers import Input, Layer
 from minicnn.layers.base import RandomStream, shape_tuple
 from minicnn.operations import Operations
 
-DEFAULT_BACKEND = "cpu"
-
 
 class Sequential:
     """A stack of layers, each fed with the output of the one before.
@@ -56,7 +54,7 @@ class Sequential:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"seed: expected an integer of at least 0, got {seed!r}")
         self.name = name
-        self.ops = Operations(resolve_backend(DEFAULT_BACKEND if backend is None else backend))
+        self.ops = Operations(resolve_backend() if backend is None else resolve_backend(backend))
         self.dtype = parameters.check_dtype(dtype)
         self.stream = RandomStream(int(seed))
         self.layers = []

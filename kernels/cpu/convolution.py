@@ -21,6 +21,9 @@ from .product import panel_width, product
 
 PANEL = simd.PANEL
 
+#: Of the arguments of ``differentiate``, so many are those of ``spread_share`` behind the worker's number and count.
+SPREADING = 22
+
 
 @kernel
 def convolve(workers, *arguments):
@@ -31,7 +34,7 @@ def convolve(workers, *arguments):
 @kernel
 def differentiate(workers, input_gradient, *arguments):
     """dx, if it is asked for, dw and db; the arguments are those of ``spread_share`` and of ``correlate_share``."""
-    on_all(differentiate_share, workers, (input_gradient, arguments[:22], arguments[22:]))
+    on_all(differentiate_share, workers, (input_gradient, arguments[:SPREADING], arguments[SPREADING:]))
 
 
 @part
@@ -70,7 +73,7 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
 @part
 def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, dy_scratch, w, w_scratch,
                  zeros, count_up, dx, outputs, lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
-    """dx: every pixel of dy spreads over its window, one kernel element after the other.
+    """dx: every pixel of dy spreads over its window.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
 
@@ -87,17 +90,12 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
     units = (images + plan.images - 1) // plan.images * bands
     first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
-    zero, no, yes = np.int64(0), np.bool_(False), np.bool_(True)
+    zero = np.int64(0)
     weights, size = w_scratch[worker], zero
-    if first_unit < last_unit and few:
-        pack_windows(w, kh * kw * channels, outputs, lanes, weights)
-    elif first_unit < last_unit:
-        for tap in range(kh * kw):
-            for c in range(0, channels, PANEL * lanes):
-                used = min(PANEL * lanes, channels - c)
-                width = panel_width(used, lanes)
-                pack_transposed(w, (tap * channels + c) * outputs, used, outputs, width, lanes, weights, size)
-                size += outputs * width
+    if first_unit < last_unit:
+        together = kh * kw * channels if few else channels  # columns of the transposed w that are packed side by side
+        for k in range(0, kh * kw * channels, together):
+            size = pack_columns(w, k * outputs, together, outputs, lanes, weights, size)
     for unit in range(first_unit, last_unit):
         first, top = unit // bands * plan.images, unit % bands * height
         count = min(plan.images, images - first)
@@ -117,31 +115,41 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
         if few:
             spread_windows(plan, kh, kw, source, base, pixels_of_dy, count, lowest, highest, count_up, outputs, weights,
                            zeros, windows_scratch[worker], windows, target, at, top, end, lanes)
-        w_at = zero
-        for m in range(0 if few else kh):
-            low, high = rows_between(plan, top - m, end - m)
-            pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width if high > low else zero
-            for n in range(kw):
-                to = at + ((low * plan.row_step + m - top) * plan.padded_width + n) * channels
-                for c in range(0, channels, PANEL * lanes):
-                    used = min(PANEL * lanes, channels - c)
-                    width = panel_width(used, lanes)
-                    product(source, base + (low - lowest) * columns, out, zero, pixels, count_up, outputs, weights,
-                            w_at, width, zeros, zero, target, to + c, row, used, lanes, yes, no)
-                    w_at += outputs * width
+        else:
+            spread_taps(plan, kh, kw, source, base, out, row, count, lowest, count_up, outputs, weights, zeros, target,
+                        at, top, end, lanes)
         if plan.padded:
             copy_unpadded(plan, target, first, count, top, end, lanes, dx)
 
 
 @part
-def pack_windows(w, size, outputs, lanes, weights):
-    """w as a matrix with O rows and KH KW C columns, in panels."""
-    to = np.int64(0)
-    for k in range(0, size, PANEL * lanes):
-        used = min(PANEL * lanes, size - k)
+def pack_columns(w, at, columns, outputs, lanes, weights, to):
+    """So many rows of w (k, O), from element ``at`` on, as columns of a matrix in panels; returns where they end."""
+    for k in range(0, columns, PANEL * lanes):
+        used = min(PANEL * lanes, columns - k)
         width = panel_width(used, lanes)
-        pack_transposed(w, k * outputs, used, outputs, width, lanes, weights, to)
+        pack_transposed(w, at + k * outputs, used, outputs, width, lanes, weights, to)
         to += outputs * width
+    return to
+
+
+@part
+def spread_taps(plan, kh, kw, dy, base, out, row, count, lowest, count_up, outputs, weights, zeros, target, at, top,
+                end, lanes):
+    """dx, one kernel element after the other; ``lowest`` is the row of dy that stands at ``base``."""
+    zero, no, yes, channels, w_at = np.int64(0), np.bool_(False), np.bool_(True), plan.channels, np.int64(0)
+    for m in range(kh):
+        low, high = rows_between(plan, top - m, end - m)
+        pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width if high > low else zero
+        source = base + (low - lowest) * plan.out_width * outputs
+        for n in range(kw):
+            to = at + ((low * plan.row_step + m - top) * plan.padded_width + n) * channels
+            for c in range(0, channels, PANEL * lanes):
+                used = min(PANEL * lanes, channels - c)
+                width = panel_width(used, lanes)
+                product(dy, source, out, zero, pixels, count_up, outputs, weights, w_at, width, zeros, zero, target,
+                        to + c, row, used, lanes, yes, no)
+                w_at += outputs * width
 
 
 @part

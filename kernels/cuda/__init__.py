@@ -25,6 +25,9 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
+HOW_TO_INSTALL = ("in a clone of MiniCNN: pip install '.[cuda13]' for a driver of CUDA 13 or later, '.[cuda12]' for "
+                  "one of CUDA 12 (the first line of nvidia-smi tells)")
+
 __all__ = sorted(_MODULE_OF)
 
 

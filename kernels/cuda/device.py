@@ -22,6 +22,7 @@ from numba import config, cuda, types
 from numba.extending import intrinsic
 
 from .. import BackendUnavailable
+from . import HOW_TO_INSTALL
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
@@ -31,9 +32,6 @@ if SIMULATED:
 
 #: Bytes that one load instruction can move for one thread, if the address is a multiple of it.
 VECTOR_BYTES = 16
-
-HOW_TO_INSTALL = ("in a clone of MiniCNN: pip install '.[cuda13]' for a driver of CUDA 13 or later, '.[cuda12]' for "
-                  "one of CUDA 12 (the first line of nvidia-smi tells)")
 
 #: Kernels launched since the import.
 launches = 0

@@ -87,8 +87,9 @@ class Bench:
         own = 0.0
         try:
             if set(self.options.sections) & {"ops", "ladder", "training", "inference", "scaling"}:
-                self.open_workers()
-                for work in self.chosen_works():
+                chosen = self.chosen_works()
+                self.open_workers(chosen)
+                for work in chosen:
                     self.measure(work)
                 own = sum(machine.cpu_seconds_of(worker.process.pid) for worker in self.workers.values())
             self.results.foreign_cpus = watch.foreign_cpus(own)
@@ -116,11 +117,6 @@ class Bench:
         return {f"{name}, 1 thread": name for name in wanted}
 
     @property
-    def rungs(self):
-        """The rungs of the back-ends' ladders, each a contestant: ``["cpu ladder: loops", ...]``."""
-        return ladder.names(self.options.backends) if "ladder" in self.options.sections else []
-
-    @property
     def process_names(self):
         """The contestants whose starts and memory are measured; in a short run one peer, for starting takes long."""
         return [*self.options.backends, *(self.options.peers[:1] if self.options.few else self.options.peers)]
@@ -137,10 +133,17 @@ class Bench:
             return Worker(self.single_threaded[name], 1, cpus and cpus[:1], environment)
         return Worker(name, self.options.threads, self.cpus, environment)
 
-    def open_workers(self):
-        """Start the contestants' processes, all of which stay until every work is done."""
-        networks = set(self.options.sections) & {"ops", "training", "inference", "scaling"}
-        for name in [contestants.MACHINE, *(self.names if networks else []), *self.single_threaded, *self.rungs]:
+    def participants(self, work):
+        """Names of the contestants that do this work."""
+        if work.section == "machine":
+            return [contestants.MACHINE]
+        if work.section == "scaling":
+            return [*self.options.backends, *self.single_threaded]
+        return ladder.names(work.tags) if work.section == "ladder" else self.names
+
+    def open_workers(self, chosen):
+        """Start the processes of all who do one of these works; they stay until every work is done."""
+        for name in dict.fromkeys(name for work in chosen for name in self.participants(work)):
             self.progress(f"starting {name}")
             worker = self.workers[name] = self.worker(name)
             try:
@@ -169,8 +172,8 @@ class Bench:
             chosen += works.convolutions() if not options.few else [
                 work for work in works.convolutions() if work.name.startswith(("mnist_cnn 2", "large 2"))]
             chosen += works.operations() if not options.few else []
-        with_ladder = dict.fromkeys(rung.partition(contestants.LADDER)[0] for rung in self.rungs)
-        chosen += [works.ladder(name) for name in with_ladder]
+        if "ladder" in options.sections:
+            chosen += [works.ladder(name) for name in options.backends if ladder.names([name])]
         for section in ("training", "inference"):
             if section in options.sections:
                 chosen += works.networks(section, options.networks, options.batches)
@@ -183,11 +186,7 @@ class Bench:
     def measure(self, work):
         """Prepare one work everywhere, compare the results, and time it in rounds."""
         self.progress(f"{work.section}: {work.name}")
-        ready = self.prepare(work, {"machine": [contestants.MACHINE],
-                                    "scaling": [*self.options.backends, *self.single_threaded],
-                                    "ladder": [rung for rung in self.rungs
-                                               if rung.partition(":")[0] == work.name.partition(":")[0]]}.get(
-                                        work.section, self.names))
+        ready = self.prepare(work, self.participants(work))
         turns = [(name, work) for name in ready]
         records = {name: {"section": work.section, "work": work.name, "job": work.job, "contestant": name,
                           "seconds": [], "cpu_seconds": [], **ready[name]} for name in ready}

@@ -72,7 +72,7 @@ class Work:
     images : int
         Images of one call, for networks.
     tags : tuple of str
-        "first layer": so few input channels that there is little to reuse.
+        "first layer": so few input channels that there is little to reuse. Of a ladder: the back-end.
     """
 
     section: str
@@ -177,7 +177,7 @@ def ladder(backend):
     batch = 512 if backend == "cuda" else OPERATION_BATCH
     x, w, y = (batch, 13, 13, 32), (3, 3, 32, 64), (batch, 11, 11, 64)
     return Work("ladder", f"{backend} ladder: {batch} images 13x13x32->64", "conv2d_forward", {"x": x, "w": w},
-                flops=2 * batch * 11 * 11 * 64 * 9 * 32, bytes=count_bytes(x, w, y))
+                flops=2 * batch * 11 * 11 * 64 * 9 * 32, bytes=count_bytes(x, w, y), tags=(backend,))
 
 
 def networks(section, names, batches):

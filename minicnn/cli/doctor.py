@@ -21,6 +21,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from kernels.cuda import HOW_TO_INSTALL
+
 OK, NOTE, WRONG = "ok", "note", "WRONG"
 
 #: What is needed, with the oldest version that will do (as in pyproject.toml) and what it is for.
@@ -157,14 +159,12 @@ def check_cuda():
     """A GPU, if there is one; none is no fault."""
     driver = shutil.which("nvidia-smi")
     facts, error = probe(CUDA_PROBE)
-    install = ("in a clone of MiniCNN: pip install '.[cuda13]' for a driver of CUDA 13 or later, '.[cuda12]' for "
-               "one of CUDA 12 (the first line of nvidia-smi tells)")
     if facts is not None and facts["devices"]:
         capability = ".".join(map(str, facts["capability"]))
         return OK, "CUDA", f"{', '.join(facts['devices'])} (compute capability {capability})", ""
     if driver is None:
         return NOTE, "CUDA", "no NVIDIA driver found (nvidia-smi is missing)", "only the back-end cuda needs one"
-    return NOTE, "CUDA", f"there is a driver, but Numba finds no GPU{f': {error}' if error else ''}", install
+    return NOTE, "CUDA", f"there is a driver, but Numba finds no GPU{f': {error}' if error else ''}", HOW_TO_INSTALL
 
 
 def probe(program, timeout=300):

@@ -81,9 +81,12 @@ def _tiles(vectors):
             else:
                 tile = simd.tile_of(bias, bias_at, rows, vectors)
             at = w_at
-            for k in range(start, end):
+            for k in range(start, end - 1, 2):  # two at a time: counting takes turns from the multiply-adds
                 tile = simd.tile_add_outer(tile, x, inputs, step, k, w, at)
-                at += w_stride
+                tile = simd.tile_add_outer(tile, x, inputs, step, k + 1, w, at + w_stride)
+                at += 2 * w_stride
+            if (end - start) % 2 == 1:
+                tile = simd.tile_add_outer(tile, x, inputs, step, end - 1, w, at)
             if relu:
                 tile = simd.tile_relu(tile)
             simd.tile_store(tile, y, outputs, width)

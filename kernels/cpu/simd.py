@@ -49,7 +49,7 @@ BITS, REGISTERS = _host()
 #: Vectors side by side in the widest tile, and for each width the rows of the tile that goes with it: as many as the
 #: registers (for the tile, a row of w, and a number of x) and the addresses of the rows of x allow.
 PANEL = 4 if REGISTERS == 32 else 2
-ROWS = {1: 8, 2: 10, 4: 6} if REGISTERS == 32 else {1: 8, 2: 6}
+ROWS = {1: 8, 2: 8, 4: 6} if REGISTERS == 32 else {1: 8, 2: 6}
 
 
 def lanes(dtype):
@@ -148,11 +148,12 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
         weights = [model.load(w_start, v) for v in range(vectors)]
         # fmuladd, not fma: where there is no such instruction the latter becomes a call of a library
         multiply_add = model.function("llvm.fmuladd", 3)
-        start = _address(context, builder, x, x_array, step_value)
+        start = context.make_array(x)(context, builder, x_array).data
         sums = []
         for r in range(count):
-            number = builder.load(builder.gep(start, [builder.extract_value(offset, r)]))
-            factor = model.broadcast(number)
+            # where a row starts does not depend on k, so loops over k keep these addresses in registers
+            row = builder.gep(start, [builder.extract_value(offset, r)])
+            factor = model.broadcast(builder.load(builder.gep(row, [step_value])))
             for v in range(vectors):
                 sums.append(builder.call(multiply_add, [factor, weights[v], builder.extract_value(acc, len(sums))]))
         return model.pack(sums)

@@ -95,6 +95,13 @@ CONTRACT = {
 FUSED = {
     "conv2d_relu_forward": "(x, w, b=None, stride=1, padding=NO_PADDING) -> y = relu(conv2d_forward(...))",
     "conv2d_relu_backward": "(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True) -> dx or None, dw, db",
+    "conv2d_relu_max_pool2d_forward": (
+        "(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2) -> y, argmax = "
+        "max_pool2d_forward(relu(conv2d_forward(...)), pool_size)"
+    ),
+    "conv2d_relu_max_pool2d_backward": (
+        "(dy, y, argmax, x, w, stride=1, padding=NO_PADDING, pool_size=2, input_gradient=True) -> dx or None, dw, db"
+    ),
     "dense_relu_forward": "(x, w, b=None) -> y = relu(dense_forward(...))",
     "dense_relu_backward": "(dy, y, x, w, input_gradient=True) -> dx or None, dw, db",
 }

@@ -167,16 +167,27 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED):
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
     if argmax is NOT_ASKED:
         return dy, x_shape, pool_size, stride, padding
+    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size)
+
+
+def windows_side_by_side(shape, pool_size):
+    """Return ``(PH, PW)`` and the shape that pooling makes of ``shape``, for windows that touch and do not overlap."""
+    pool_size, _, _, (oh, ow) = _pool_window(shape, pool_size, None, ((0, 0), (0, 0)))
+    return pool_size, (shape[0], oh, ow, shape[3])
+
+
+def window_places(argmax, shape, pool_size):
+    """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it."""
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
-    if argmax.shape != dy.shape:
-        raise ValueError(f"argmax: expected the shape of dy {dy.shape}, got {argmax.shape}")
+    if argmax.shape != shape:
+        raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
     if argmax.size:
         lowest, highest = extremes(argmax)
         if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
             raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
                              f"{lowest} to {highest}")
-    return dy, x_shape, pool_size, stride, padding, laid_out(argmax, argmax.dtype.newbyteorder("="))
+    return laid_out(argmax, argmax.dtype.newbyteorder("="))
 
 
 def dense_forward(x, w, b):

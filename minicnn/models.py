@@ -16,7 +16,7 @@ from math import prod
 
 import numpy as np
 
-from minicnn import inputs, losses, optimizers, parameters, saving, shapes, training
+from minicnn import fusing, inputs, losses, optimizers, parameters, saving, shapes, training
 from minicnn.backends import resolve_backend
 from minicnn.layers import Input, Layer
 from minicnn.layers.base import RandomStream, shape_tuple
@@ -210,8 +210,9 @@ class Sequential:
     def forward(self, x, training=False):
         """The output of the last layer for a batch ``x (N, ...)``, as the back-end's array."""
         x = self.as_batch(x)
-        for layer in self.layers:
-            x = layer.forward(x, training)
+        self._steps = fusing.steps(self.layers)  # the layers, some of them in pairs
+        for step in self._steps:
+            x = step.forward(x, training)
         self._y_shape = tuple(x.shape)
         return x
 
@@ -228,8 +229,9 @@ class Sequential:
         first = self.layers[self._first]
         first.input_gradient = input_gradient
         try:
-            for layer in reversed(self.layers if input_gradient else self.layers[self._first:]):
-                dy = layer.backward(dy)
+            for step in reversed(self._steps):
+                if input_gradient or step.index >= self._first:
+                    dy = step.backward(dy)
         finally:
             first.input_gradient = False
         return dy if input_gradient else None

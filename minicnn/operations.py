@@ -31,6 +31,19 @@ class Operations:
         for name in ARRAYS:
             setattr(self, name, getattr(backend, name, None) or getattr(arrays, name))
 
+    @property
+    def pools_convolutions(self):
+        """Whether a convolution with relu and the max-pooling behind it can be one call (``minicnn/fusing.py``)."""
+        return all(hasattr(self.backend, f"conv2d_relu_max_pool2d_{way}") for way in ("forward", "backward"))
+
+    def conv2d_relu_max_pool2d_forward(self, *arguments):
+        """``y, argmax``: the fused function of a back-end that ``pools_convolutions``."""
+        return self.backend.conv2d_relu_max_pool2d_forward(*arguments)
+
+    def conv2d_relu_max_pool2d_backward(self, *arguments):
+        """``dx`` (or None), ``dw``, ``db``: the fused function of a back-end that ``pools_convolutions``."""
+        return self.backend.conv2d_relu_max_pool2d_backward(*arguments)
+
     def _fused(self, function, activation):
         return getattr(self.backend, function, None) if activation == "relu" else None
 
@@ -42,6 +55,9 @@ class Operations:
 
     def conv2d_backward(self, dy, y, x, w, stride, padding, activation="linear", input_gradient=True):
         """``dx`` (or None), ``dw``, ``db`` of ``conv2d_forward`` with the same activation; ``y`` is its result."""
+        if y is None:
+            raise RuntimeError("backward: the latest forward pass took this convolution and the pooling behind it in "
+                               "one step; call the model's backward, or every layer's forward and then its backward")
         if fused := self._fused("conv2d_relu_backward", activation):
             return fused(dy, y, x, w, stride, padding, input_gradient)
         dy = self.activate_backward(activation, dy, y)

@@ -17,7 +17,14 @@ from .activations import (
     tanh_backward,
     tanh_forward,
 )
-from .conv2d import conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward
+from .conv2d import (
+    conv2d_backward,
+    conv2d_forward,
+    conv2d_relu_backward,
+    conv2d_relu_forward,
+    conv2d_relu_max_pool2d_backward,
+    conv2d_relu_max_pool2d_forward,
+)
 from .dense import dense_backward, dense_forward, dense_relu_backward, dense_relu_forward
 from .loss import cross_entropy, mean_squared_error, softmax_cross_entropy
 from .normalization import (
@@ -45,6 +52,8 @@ __all__ = [
     "conv2d_forward",
     "conv2d_relu_backward",
     "conv2d_relu_forward",
+    "conv2d_relu_max_pool2d_backward",
+    "conv2d_relu_max_pool2d_forward",
     "cross_entropy",
     "dense_backward",
     "dense_forward",

@@ -47,10 +47,37 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
     return _backward(dy, y, x, w, stride, padding, input_gradient)
 
 
-def _forward(x, w, b, stride, padding, shape, relu):
+def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
+    """``y, argmax = max_pool2d_forward(relu(conv2d_forward(...)), pool_size)``, in windows that do not overlap.
+
+    What the convolution gives is pooled while it is in the cache, and pixels that no window covers are not computed.
+    """
+    x, w, b, stride, padding, shape = checks.conv2d_forward(x, w, b, stride, padding)
+    pool_size, shape = checks.windows_side_by_side(shape, pool_size)
+    argmax = workspace.empty(shape, np.uint8 if math.prod(pool_size) <= 256 else np.int32)
+    return _forward(x, w, b, stride, padding, shape, True, pool_size, argmax), argmax
+
+
+def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PADDING, pool_size=2,
+                                    input_gradient=True):
+    """Gradients through ``conv2d_relu_max_pool2d_forward``, from its results y and argmax."""
+    x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
+    pool_size, y_shape = checks.windows_side_by_side(shape, pool_size)
+    dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
+    argmax = checks.window_places(argmax, y_shape, pool_size)
+    argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
+    return _backward(dy, y, x, w, stride, padding, input_gradient, pool_size, argmax)
+
+
+# of a convolution without pooling
+_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
+
+
+def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
     y = workspace.empty(shape, x.dtype)
     workers = threads.get_num_threads()
-    setup = _convolution(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, workers)
+    setup = _convolution(x.shape, w.shape, stride, padding, _before_pooling(shape, pool_size), x.dtype, workers,
+                         pool_size[0])
     if b is None:
         bias = _zeros(setup.columns, x.dtype)
     elif setup.columns == shape[3]:
@@ -61,21 +88,23 @@ def _forward(x, w, b, stride, padding, shape, relu):
     threads.run(convolve, setup.work * len(x) // threads.PRODUCTS, *setup.tables, len(x), flat(x),
                 workspace.scratch("padded x", setup.padded, x.dtype), flat(w), setup.packs,
                 workspace.scratch("weights", setup.weights, x.dtype), bias, y.reshape(-1), shape[3], setup.lanes, relu,
+                workspace.scratch("unpooled y", setup.unpooled, x.dtype), argmax.reshape(-1), *pool_size,
                 workers=workers)
     return y
 
 
-def _backward(dy, y, x, w, stride, padding, input_gradient):
+def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
     if len(x) == 0:
         return np.empty_like(x) if input_gradient else None, np.zeros_like(w), np.zeros(w.shape[3], w.dtype)
     workers, masked = threads.get_num_threads(), y is not None
-    geometry = x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, workers
+    result = _before_pooling(dy.shape, pool_size)
+    geometry = x.shape, w.shape, stride, padding, result, x.dtype, workers
     flat_dy, flat_w = flat(dy), flat(w)
-    flat_mask = flat(y) if masked else flat_dy
+    gradient = flat_dy, flat(y) if masked else flat_dy, masked, flat(argmax), *pool_size
     dx = workspace.empty(x.shape, x.dtype) if input_gradient else np.empty((0,) * 4, x.dtype)
-    dw, partial, sums, correlation = _correlation(flat_dy, flat_mask, masked, x, w, geometry)
-    threads.run(differentiate, w.size * (dy.size // w.shape[3]) // threads.PRODUCTS, input_gradient,
-                *_spreading(flat_dy, flat_mask, masked, dx, flat_w, geometry), *correlation, workers=workers)
+    dw, partial, sums, correlation = _correlation(gradient, x, w, geometry)
+    threads.run(differentiate, w.size * len(x) * math.prod(result) // threads.PRODUCTS, input_gradient,
+                *_spreading(gradient, masked, dx, flat_w, geometry), *correlation, workers=workers)
     if partial is dw:
         return dx if input_gradient else None, dw, sums[0, :w.shape[3]]
     db = np.empty(w.shape[3], w.dtype)
@@ -83,25 +112,30 @@ def _backward(dy, y, x, w, stride, padding, input_gradient):
     return dx if input_gradient else None, dw, db
 
 
-def _spreading(dy, mask, masked, dx, w, geometry):
+def _before_pooling(shape, pool_size):
+    """Rows and columns of the convolution's result that windows cover, if there are windows; else all."""
+    return shape[1] * (pool_size[0] or 1), shape[2] * (pool_size[1] or 1)
+
+
+def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
     setup = _spread(*geometry, masked)
     shape, (kh, kw, _, outputs) = geometry[:2]
-    return (*setup.tables, shape[0], kh, kw, dy, mask, masked, workspace.scratch("dy", setup.dy, dx.dtype), w,
+    return (*setup.tables, shape[0], kh, kw, *gradient, workspace.scratch("dy", setup.dy, dx.dtype), w,
             workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
             setup.count_up, dx.reshape(-1), outputs, setup.lanes,
             workspace.scratch("padded dx", setup.padded, dx.dtype),
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
 
 
-def _correlation(dy, mask, masked, x, w, geometry):
+def _correlation(gradient, x, w, geometry):
     """dw, its partial sums, those of db, and the arguments of ``convolution.correlate_share``."""
     setup = _correlate(*geometry)
     dw = workspace.empty(w.shape, w.dtype)
     partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
     sums = np.zeros(setup.sums, w.dtype)
     return dw, partial, sums, (
-        *setup.tables, setup.taps, len(x), flat(x), dy, mask, masked,
+        *setup.tables, setup.taps, len(x), flat(x), *gradient,
         workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
         _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, w.shape[3],
         setup.lanes)
@@ -111,7 +145,7 @@ def _correlation(dy, mask, masked, x, w, geometry):
 
 
 class Convolution(NamedTuple):
-    """How ``convolve`` is called. ``padded``, ``weights``, ``dy`` and ``sums`` are shapes of work arrays."""
+    """How ``convolve`` is called. ``padded``, ``weights`` and so on, here and below, are shapes of work arrays."""
 
     tables: tuple  # the plan, packed
     lanes: int
@@ -119,6 +153,7 @@ class Convolution(NamedTuple):
     packs: bool
     padded: tuple
     weights: tuple
+    unpooled: tuple
     work: int  # multiply-adds for one image
 
 
@@ -150,16 +185,18 @@ class Correlation(NamedTuple):
 
 
 @lru_cache(256)
-def _convolution(shape, w_shape, stride, padding, result, dtype, workers):
+def _convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_height):
     lanes, outputs = simd.lanes(dtype), w_shape[3]
-    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers)
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers,
+                           pool_height or 1)
     columns, terms = _whole(outputs, lanes), len(plan.step)
     pixels = shape[0] * math.prod(result)
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
     return Convolution(tables, lanes, columns, packs, _padded(plan, workers),
-                       (workers, (terms + 1) * widest if packs else 0), math.prod(result) * outputs * terms)
+                       (workers, (terms + 1) * widest if packs else 0),
+                       (workers, len(plan.row) * outputs if pool_height else 0), math.prod(result) * outputs * terms)
 
 
 @lru_cache(256)

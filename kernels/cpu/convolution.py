@@ -14,15 +14,16 @@ import numpy as np
 
 from . import simd
 from .compiling import kernel, part
-from .packing import copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
+from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
 from .parallel import on_all
 from .plans import unpacked
+from .pooled import pool_rows, unpool_rows
 from .product import panel_width, product
 
 PANEL = simd.PANEL
 
 #: Of the arguments of ``differentiate``, so many are those of ``spread_share`` behind the worker's number and count.
-SPREADING = 22
+SPREADING = 25
 
 
 @kernel
@@ -47,8 +48,11 @@ def differentiate_share(worker, workers, input_gradient, spreading, correlation)
 
 @part
 def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias, y,
-                   columns, lanes, relu):
-    """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels."""
+                   columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
+    """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels.
+
+    With a ``pool_height`` above 0, y and argmax are the result's maxima in windows of that size.
+    """
     plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, terms = np.int64(0), np.bool_(False), len(step)
@@ -65,14 +69,21 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
-            target = (first * plan.out_height + top) * plan.out_width * columns + o
+            target, at = y, (first * plan.out_height + top) * plan.out_width * columns + o
+            if pool_height > 0:
+                target, at = y_scratch[worker], o
             product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride, bias,
-                    o, y, target, out, width, lanes, no, relu)
+                    o, target, at, out, width, lanes, no, relu)
+            if pool_height > 0:
+                window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
+                pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y, argmax,
+                          window * columns, lanes)
 
 
 @part
-def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, dy_scratch, w, w_scratch,
-                 zeros, count_up, dx, outputs, lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
+def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, argmax, pool_height,
+                 pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, outputs, lanes, padded_scratch,
+                 windows_scratch, windows, pixels_of_dy):
     """dx: every pixel of dy spreads over its window.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
@@ -82,10 +93,10 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
     """
     plan = unpacked(sizes, row, step, out)
     if kh == 1 and kw == 1 and plan.out_height == plan.height and plan.out_width == plan.width and not plan.padded:
-        spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w, w_scratch, zeros, count_up, dx,
-                      outputs, lanes)
+        spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
+                      w_scratch, zeros, count_up, dx, outputs, lanes)
         return
-    channels, columns, few = plan.channels, plan.out_width * outputs, len(windows) > 0
+    channels, few = plan.channels, len(windows) > 0
     height = plan.band * plan.row_step
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
     units = (images + plan.images - 1) // plan.images * bands
@@ -101,12 +112,8 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
         count = min(plan.images, images - first)
         end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
         lowest, highest = rows_between(plan, top - kh + 1, end)
-        source, base = dy, (first * plan.out_height + lowest) * columns
-        if masked:
-            source = dy_scratch[worker]
-            size = ((count - 1) * plan.out_height + highest - lowest) * columns
-            copy_masked(dy, mask, base, size, lanes, source)
-            base = zero
+        source, base = unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, lowest,
+                                  highest, outputs, lanes, dy_scratch[worker])
         if plan.padded:
             target, at = padded_scratch[worker], zero
         else:
@@ -179,11 +186,12 @@ def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count
 
 
 @part
-def spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w, w_scratch, zeros, count_up, dx,
-                  outputs, lanes):
+def spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
+                  w_scratch, zeros, count_up, dx, outputs, lanes):
     """dx where windows are single pixels, as in every dense layer: a matrix product, with w transposed on the way."""
     units = (images + plan.images - 1) // plan.images * plan.bands
-    zero, no, channels, weights, masked_unit = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker], -1
+    zero, no, channels, weights = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker]
+    source, base, held_unit = dy, zero, -1
     for c in range(0, channels, PANEL * lanes):
         used = min(PANEL * lanes, channels - c)
         first_unit, last_unit = units_of(worker, workers, units, c, used, channels)
@@ -194,18 +202,17 @@ def spread_pixels(worker, workers, plan, images, dy, mask, masked, dy_scratch, w
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
             pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
-            source, base = dy, pixel * outputs
-            if masked:
-                if unit != masked_unit:
-                    copy_masked(dy, mask, base, pixels * outputs, lanes, dy_scratch[worker])
-                source, base, masked_unit = dy_scratch[worker], zero, unit
+            if unit != held_unit:
+                source, base = unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, top,
+                                          top + rows, outputs, lanes, dy_scratch[worker])
+                held_unit = unit
             product(source, base, plan.out, zero, pixels, count_up, outputs, weights, zero, width, zeros, zero, dx,
                     pixel * channels + c, plan.row, used, lanes, no, no)
 
 
 @part
-def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy, mask, masked, padded_scratch,
-                    dy_scratch, zeros, dw, sums, splits, block, columns, lanes):
+def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy, mask, masked, argmax, pool_height,
+                    pool_width, padded_scratch, dy_scratch, zeros, dw, sums, splits, block, columns, lanes):
     """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
@@ -228,8 +235,14 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
             for o in range(0, columns, PANEL * lanes):
                 used = min(PANEL * lanes, columns - o)
                 width = panel_width(used, lanes)
-                pack_panel(dy, mask, masked, pixel * columns + o, columns, pixels, used, width, lanes, factor, zero,
-                           sums[split if first_tap == 0 else splits], o)
+                totals = sums[split if first_tap == 0 else splits]
+                if pool_height > 0:
+                    unpool_rows(plan, dy, mask, argmax, pool_height, pool_width, first, count, top, top + rows, o,
+                                columns, used, factor, width, lanes)
+                    add_rows(factor, pixels, width, lanes, totals, o)
+                else:
+                    pack_panel(dy, mask, masked, pixel * columns + o, columns, pixels, used, width, lanes, factor, zero,
+                               totals, o)
                 product(source, base, step, first_tap, last_tap, row, pixels, factor, zero, width, zeros, zero, dw,
                         split * terms * columns + o, taps, used, lanes, unit > first_unit, no)
 
@@ -277,6 +290,26 @@ def unit_of_x(plan, x, first, count, top, lanes, scratch):
         copy_padded(plan, x, first, count, top * plan.row_step - plan.top, lanes, scratch)
         return scratch, 0
     return x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
+
+
+@part
+def unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, low, high, outputs, lanes,
+               scratch):
+    """The array that holds rows [low, high) of dy, and where they start there: dy, or a copy of what gets through.
+
+    Through relu gets what ``masked`` says; with a ``pool_height`` above 0, dy and mask are those of a pooling behind
+    it. (Of several images all rows are asked for.)
+    """
+    if pool_height > 0:
+        unpool_rows(plan, dy, mask, argmax, pool_height, pool_width, first, count, low, high, 0, outputs, outputs,
+                    scratch, outputs, lanes)
+        return scratch, 0
+    at = (first * plan.out_height + low) * plan.out_width * outputs
+    if masked:
+        size = ((count - 1) * plan.out_height + high - low) * plan.out_width * outputs
+        copy_masked(dy, mask, at, size, lanes, scratch)
+        return scratch, 0
+    return dy, at
 
 
 @part

@@ -103,6 +103,16 @@ _pack_4 = _pack(4) if simd.PANEL == 4 else _pack_2
 
 
 @part
+def add_rows(panel, rows, width, lanes, sums, at):
+    """``sums[at + o] += sum_row panel[row, o]`` for a panel with rows of ``width`` numbers, whole vectors."""
+    for o in range(0, width, lanes):
+        total = simd.tile_load(sums, (at + o,), lanes, 1)
+        for row in range(rows):
+            total = simd.tile_plus(total, simd.tile_load(panel, (row * width + o,), lanes, 1))
+        simd.tile_store(total, sums, (at + o,), lanes)
+
+
+@part
 def pack_transposed(w, at, channels, outputs, width, lanes, target, to):
     """Copy ``w[c, o]``, from element ``at`` on, to a panel with rows o and columns c, ``width`` wide.
 

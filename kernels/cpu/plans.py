@@ -70,14 +70,17 @@ def unpacked(sizes, row, step, out):
 
 
 @lru_cache(256)
-def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares):
-    """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed."""
+def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, together=1):
+    """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed.
+
+    ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows.
+    """
     count, height, width, channels = shape
     (top, bottom), (left, right) = padding
     padded = any((top, bottom, left, right))
     padded_height, padded_width = height + top + bottom, width + left + right
     images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result, outputs,
-                         itemsize, shares)
+                         itemsize, shares, together)
     block_height = padded_height if band == result[0] else (band - 1) * stride[0] + kernel[0]
     image, i, j = np.ogrid[:images, :band, :result[1]]
     row = ((image * block_height + i * stride[0]) * padded_width + j * stride[1]) * channels
@@ -89,7 +92,7 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares):
     return plan, plan.packed()
 
 
-def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, itemsize, shares):
+def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, itemsize, shares, together):
     """Images in a unit, and rows of the result of each: the choice that costs the busiest worker least.
 
     The cost counts output pixels: those of the worker's units, the tiles that stick out at the end of each, and the
@@ -103,10 +106,10 @@ def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, items
         units = math.ceil(count / images)
         choices.append((math.ceil(units / shares) * (images * rows * columns + UNIT_OVERHEAD), -images, rows))
     whole_fits = height * row_size + rows * columns * outputs <= limit
-    for band in range(rows - 1, 0, -1):
+    for band in range((rows - 1) // together * together, 0, -together):
         read = (band - 1) * stride + kernel
         fits = read * row_size + band * columns * outputs <= limit
-        if band > 1 and not fits:
+        if band > together and not fits:
             continue
         units = count * math.ceil(rows / band)
         pixels = band * columns * (1 + 0.1 * (read - band * stride) / read)

@@ -28,6 +28,10 @@ def recording(backend):
     for name in _MASKED:
         if hasattr(backend, name):
             setattr(module, name, _noting(getattr(backend, name), sides, lambda y: np.array(to_numpy(y)) > 0))
+    if hasattr(backend, "conv2d_relu_max_pool2d_forward"):  # which number of a window won, unless relu let none pass
+        module.conv2d_relu_max_pool2d_forward = _noting(
+            backend.conv2d_relu_max_pool2d_forward, sides,
+            lambda results: np.where(np.array(to_numpy(results[0])) > 0, np.array(to_numpy(results[1]), np.int64), -1))
     module.max_pool2d_forward = _noting(backend.max_pool2d_forward, sides,
                                         lambda results: np.array(to_numpy(results[1])))
     return module, sides

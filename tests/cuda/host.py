@@ -45,5 +45,5 @@ def on_host(name):
     return wrapper
 
 
-for _name in (*kernels.CONTRACT, *kernels.FUSED):
+for _name in (*kernels.CONTRACT, *(name for name in kernels.FUSED if hasattr(cuda, name))):
     setattr(sys.modules[__name__], _name, on_host(_name))

@@ -111,6 +111,105 @@ def test_fused_relu_is_relu_of_the_convolution(case):
         np.testing.assert_array_equal(got, expected)
 
 
+@st.composite
+def pooled_cases(draw, **limits):
+    """A convolution case and a window that fits into its result."""
+    case = draw(conv2d_cases(FLOATS, max_size=9, max_channels=5, max_outputs=70, max_images=2, **limits))
+    return case, tuple(draw(st.integers(1, min(4, size))) for size in case.dy.shape[1:3])
+
+
+def pooled_and_apart(case, pool_size):
+    """``y, argmax`` and the gradients, by the fused functions and by those of the layers one after the other."""
+    before = cpu.conv2d_relu_forward(*case.forward)
+    apart = cpu.max_pool2d_forward(before, pool_size)
+    fused = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+    dy = values(7, apart[0].shape, case.x.dtype)
+    gradients = cpu.conv2d_relu_backward(cpu.max_pool2d_backward(dy, apart[1], before.shape, pool_size), before,
+                                         *case.backward[1:])
+    return (*fused, *cpu.conv2d_relu_max_pool2d_backward(dy, *fused, *case.backward[1:], pool_size)), (
+        *apart, *gradients)
+
+
+@FEW
+@given(pooled_cases())
+def test_fused_pooling_is_pooling_of_the_convolution(case):
+    for got, expected in zip(*pooled_and_apart(*case)):
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_fused_pooling_stays_within_its_memory(guarded):
+    @settings(max_examples=40, deadline=None)
+    @given(pooled_cases())
+    def check(case):
+        guard = guarded()
+        pooled_and_apart(*case)
+        guard.check()
+
+    check()
+
+
+@settings(max_examples=25, deadline=None)
+@given(pooled_cases(kind="special"))
+def test_fused_pooling_carries_nan_and_infinity(case):
+    case, pool_size = case
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = cpu.max_pool2d_forward(cpu.conv2d_relu_forward(*case.forward), pool_size)
+    for got, wanted in zip(cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size), expected):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("limit", [64, 2_000, 20_000])
+@pytest.mark.parametrize("kernel, pool_size, stride", [(3, 2, 1), (1, (3, 1), 1), (4, (2, 5), (2, 1))])
+def test_bands_hold_whole_windows(monkeypatch, limit, kernel, pool_size, stride):
+    monkeypatch.setattr(plans, "UNIT_BYTES", limit)
+    conv2d._convolution.cache_clear()
+    conv2d._spread.cache_clear()
+    conv2d._correlate.cache_clear()
+    plans.plan_of.cache_clear()
+    x, w, b = values(1, (5, 17, 26, 3)), values(2, (kernel, kernel, 3, 20)), values(3, (20,))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, stride, ((1, 0), (0, 1)), pool_size)
+    dy = values(4, y.shape)
+    got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, ((1, 0), (0, 1)), pool_size)
+    for cached in (conv2d._convolution, conv2d._spread, conv2d._correlate, plans.plan_of):
+        cached.cache_clear()
+    before = reference.relu_forward(im2col.conv2d_forward(x, w, b, stride, ((1, 0), (0, 1))))
+    expected_y, expected_argmax = im2col.max_pool2d_forward(before, pool_size)
+    assert_close(y, expected_y, rtol=1e-13)
+    np.testing.assert_array_equal(argmax, expected_argmax)
+    gradient = reference.relu_backward(im2col.max_pool2d_backward(dy, argmax, before.shape, pool_size), before)
+    for a, e in zip(got, im2col.conv2d_backward(gradient, x, w, stride, ((1, 0), (0, 1)))):
+        assert_close(a, e, rtol=1e-12)
+
+
+def test_a_fused_window_of_more_than_256_places():
+    x, w = values(1, (2, 19, 18, 3)), values(2, (1, 1, 3, 5))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, pool_size=(19, 18))
+    before = im2col.conv2d_forward(x, w)
+    np.testing.assert_array_equal(argmax, reference.max_pool2d_forward(np.maximum(before, 0), (19, 18))[1])
+    dx, _, db = cpu.conv2d_relu_max_pool2d_backward(y, y, argmax, x, w, pool_size=(19, 18))
+    assert_close(db, y.sum((0, 1, 2)), rtol=1e-13)
+    assert np.count_nonzero(dx.any(-1)) <= 2 * 5  # one place for every image and channel
+
+
+@pytest.mark.parametrize("change, error, message", [
+    ({"pool_size": 5}, ValueError, "pool_size: a window of 5x5 does not fit"),
+    ({"pool_size": 0}, ValueError, "pool_size: expected at least 1, got 0"),
+    ({"dy": np.zeros((2, 4, 4, 6))}, ValueError, r"dy: expected shape \(2, 2, 2, 6\), got \(2, 4, 4, 6\)"),
+    ({"y": np.zeros((2, 2, 2, 6), np.float32)}, TypeError, "y: expected dtype float64"),
+    ({"argmax": np.zeros((2, 2, 2, 6))}, TypeError, "argmax: expected the integer array"),
+    ({"argmax": np.full((2, 2, 2, 6), 4)}, ValueError, "argmax: expected indices inside the 2x2 window, got 4 to 4"),
+    ({"x": np.zeros((2, 6, 6, 3))}, ValueError, "w: expected shape"),
+])
+def test_bad_input_of_the_fused_pooling(change, error, message):
+    x, w = values(1, (2, 6, 6, 2)), values(2, (3, 3, 2, 6))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w)
+    arguments = {"dy": y, "y": y, "argmax": argmax, "x": x, "w": w, "pool_size": 2, **change}
+    with pytest.raises(error, match=message):
+        cpu.conv2d_relu_max_pool2d_backward(**arguments)
+
+
 @FEW
 @given(case=dense_cases(FLOATS, max_images=9, max_inputs=80, max_outputs=70))
 def test_dense(case):

@@ -36,6 +36,8 @@ def step(dtype=np.float32):
         if y.shape[1] > 1:
             pooled, argmax = cpu.max_pool2d_forward(y, 2)
             results += [pooled, argmax, cpu.max_pool2d_backward(pooled, argmax, y.shape, 2)]
+            results += cpu.conv2d_relu_max_pool2d_forward(x, w, b, 1, padding)
+            results += cpu.conv2d_relu_max_pool2d_backward(pooled, *results[-2:], x, w, 1, padding)
         for array in results:
             digest.update(array.tobytes())
     flat = np.random.default_rng(0).normal(size=(4, 100_003)).astype(dtype) ** 2

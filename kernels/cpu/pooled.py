@@ -1,0 +1,73 @@
+"""Max-pooling inside a convolution: windows that touch and do not overlap, on a unit that is still in the cache.
+
+``conv2d_relu_max_pool2d_forward`` never writes the convolution's result to memory, only the largest number of each
+window (a quarter of it, with 2x2 windows); the backward pass makes from the pooled gradient what the convolution's
+passes ask for, again a unit at a time.
+"""
+
+from __future__ import annotations
+
+from . import simd
+from .compiling import part
+
+#: Windows in a tile.
+ROWS = 4
+
+
+@part
+def pool_rows(source, column, rows, width, columns, used, pool_height, pool_width, y, argmax, to, lanes):
+    """Max-pool ``rows`` rows of pixels: ``used`` of their ``columns`` channels, from ``column`` on.
+
+    ``y[to + (i OW + j) columns + c]`` gets the largest number of window (i, j), OW = width // pool_width, and argmax
+    its place in the window; the first one wins a tie, as in ``pool2d.py``.
+    """
+    windows = width // pool_width
+    for i in range(rows // pool_height):
+        for j in range(0, windows, ROWS):
+            count = min(ROWS, windows - j)
+            start = (i * pool_height * width + j * pool_width) * columns + column
+            end = to + (i * windows + j) * columns + column
+            for c in range(0, used, lanes):
+                wide = min(lanes, used - c)
+                pixels = simd.spaced(start + c, pool_width * columns, count, ROWS)
+                largest = simd.tile_load(source, pixels, wide, 1)
+                position = simd.tile_all(argmax, 0, largest)
+                for m in range(pool_height):
+                    for n in range(pool_width):
+                        pixel = simd.tile_load(source, simd.shifted(pixels, (m * width + n) * columns), wide, 1)
+                        wins = simd.tile_exceeds(pixel, largest)
+                        largest = simd.tile_where(wins, pixel, largest)
+                        position = simd.tile_where(wins, simd.tile_all(argmax, m * pool_width + n, largest), position)
+                results = simd.spaced(end + c, columns, count, ROWS)
+                simd.tile_store(largest, y, results, wide)
+                simd.tile_store(position, argmax, results, wide)
+
+
+@part
+def unpool_rows(plan, dy, y, argmax, pool_height, pool_width, first, count, low, high, column, columns, used, target,
+                stride, lanes):
+    """The gradient before relu and pooling: rows [low, high) of ``count`` images, with ``stride`` numbers to a pixel.
+
+    A window's gradient goes where its maximum was, if that is above 0; everything else becomes 0, and so does what lies
+    behind the ``used`` of the ``columns`` channels, from ``column`` on, that are asked for.
+    """
+    windows = plan.out_width // pool_width
+    for image in range(count):
+        for row in range(low, high):
+            i, m = ((first + image) * plan.out_height + row) // pool_height, row % pool_height
+            for j in range(0, windows, ROWS):
+                here = min(ROWS, windows - j)
+                at = (i * windows + j) * columns + column
+                to = ((image * (high - low) + row - low) * plan.out_width + j * pool_width) * stride
+                for c in range(0, stride, lanes):
+                    wide = min(lanes, used - c)
+                    sources = simd.spaced(at + c, columns, here, ROWS)
+                    gradient = simd.tile_positive(simd.tile_load(dy, sources, wide, 1),
+                                                  simd.tile_load(y, sources, wide, 1))
+                    position = simd.tile_load_like(argmax, sources, wide, gradient)
+                    zero = simd.tile_all(dy, 0, gradient)
+                    targets = simd.spaced(to + c, pool_width * stride, here, ROWS)
+                    for n in range(pool_width):
+                        holds = simd.tile_equals(position, m * pool_width + n)
+                        simd.tile_store(simd.tile_where(holds, gradient, zero), target,
+                                        simd.shifted(targets, n * stride), min(lanes, stride - c))

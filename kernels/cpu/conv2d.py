@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import NO_PADDING, checks
 from . import simd, threads, workspace
-from .convolution import add_splits, convolve, differentiate
+from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
 from .workspace import flat
@@ -99,17 +99,20 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW
     workers, masked = threads.get_num_threads(), y is not None
     result = _before_pooling(dy.shape, pool_size)
     geometry = x.shape, w.shape, stride, padding, result, x.dtype, workers
-    flat_dy, flat_w = flat(dy), flat(w)
+    flat_dy = flat(dy)
     gradient = flat_dy, flat(y) if masked else flat_dy, masked, flat(argmax), *pool_size
-    dx = workspace.empty(x.shape, x.dtype) if input_gradient else np.empty((0,) * 4, x.dtype)
-    dw, partial, sums, correlation = _correlation(gradient, x, w, geometry)
-    threads.run(differentiate, w.size * len(x) * math.prod(result) // threads.PRODUCTS, input_gradient,
-                *_spreading(gradient, masked, dx, flat_w, geometry), *correlation, workers=workers)
+    work = w.size * len(x) * math.prod(result) // threads.PRODUCTS
+    dx = None
+    if input_gradient:
+        dx = workspace.empty(x.shape, x.dtype)
+        threads.run(spread, work, *_spreading(gradient, masked, dx, flat(w), geometry), workers=workers)
+    dw, partial, sums, arguments = _correlation(gradient, x, w, geometry)
+    threads.run(correlate, work, *arguments, workers=workers)
     if partial is dw:
-        return dx if input_gradient else None, dw, sums[0, :w.shape[3]]
+        return dx, dw, sums[0, :w.shape[3]]
     db = np.empty(w.shape[3], w.dtype)
     add_splits(partial, dw.reshape(-1), sums, db)
-    return dx if input_gradient else None, dw, db
+    return dx, dw, db
 
 
 def _before_pooling(shape, pool_size):
@@ -205,14 +208,14 @@ def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers)
     rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
     pixels = rows * plan.out_width
-    few = channels <= lanes // 2
+    few = channels in (1, 3) and stride[1] == 1 and kw * channels <= 16
     # of a panel's transposed columns, and of windows' shares, whole vectors are written: hence the room behind
     weights = (outputs + lanes) * _whole(kh * kw * channels, lanes) if few else (
         (kh * kw * outputs + lanes) * _whole(channels, lanes))
     width = _whole(kh * kw * channels, lanes) if few else 0
     return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
                   (workers, pixels * outputs if masked else 0), (workers, pixels * width),
-                  multiples(pixels if few else 0, width), multiples(pixels if few else 0, outputs))
+                  multiples(pixels + 1 if few else 0, width), multiples(pixels if few else 0, outputs))
 
 
 @lru_cache(256)
@@ -228,10 +231,7 @@ def _correlate(shape, w_shape, stride, padding, result, dtype, workers):
 
 
 def _padded(plan, workers):
-    """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes.
-
-    The two must not share memory: one worker may still be at its dx while another is at dw already.
-    """
+    """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes."""
     rows = max(plan.block_height, plan.band * plan.row_step, plan.padded_height if plan.bands == 1 else 0)
     return workers, plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
 

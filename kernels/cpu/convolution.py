@@ -1,7 +1,7 @@
 """The kernels of convolution and dense layers: take a unit of work, copy it if need be, multiply, next unit.
 
-``convolve`` computes y, ``differentiate`` the gradients: dx by ``spread_share``, dw and db by ``correlate_share``. What
-is multiplied with what stands in the plan (``plans.py``), how fast is a matter of ``product.py``.
+``convolve`` computes y, ``spread`` dx, ``correlate`` dw and db. What is multiplied with what stands in the plan
+(``plans.py``), how fast is a matter of ``product.py``.
 
 The functions ``..._share(worker, workers, ...)`` do one worker's share; an array called ``..._scratch`` has a row for
 each worker. Constants are written ``np.int64(0)`` where they are passed on: Numba would compile a function once
@@ -22,9 +22,6 @@ from .product import panel_width, product
 
 PANEL = simd.PANEL
 
-#: Of the arguments of ``differentiate``, so many are those of ``spread_share`` behind the worker's number and count.
-SPREADING = 25
-
 
 @kernel
 def convolve(workers, *arguments):
@@ -33,17 +30,15 @@ def convolve(workers, *arguments):
 
 
 @kernel
-def differentiate(workers, input_gradient, *arguments):
-    """dx, if it is asked for, dw and db; the arguments are those of ``spread_share`` and of ``correlate_share``."""
-    on_all(differentiate_share, workers, (input_gradient, arguments[:SPREADING], arguments[SPREADING:]))
+def spread(workers, *arguments):
+    """dx; the arguments are those of ``spread_share``."""
+    on_all(spread_share, workers, arguments)
 
 
-@part
-def differentiate_share(worker, workers, input_gradient, spreading, correlation):
-    """The share of dx and that of dw, one after the other: so threads are started once for both."""
-    if input_gradient:
-        spread_share(worker, workers, *spreading)
-    correlate_share(worker, workers, *correlation)
+@kernel
+def correlate(workers, *arguments):
+    """dw and db; the arguments are those of ``correlate_share``."""
+    on_all(correlate_share, workers, arguments)
 
 
 @part
@@ -162,27 +157,50 @@ def spread_taps(plan, kh, kw, dy, base, out, row, count, lowest, count_up, outpu
 @part
 def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights, zeros, spread,
                    windows, target, at, top, end, lanes):
-    """dx of images with few channels, which would leave most of a vector empty: first what every pixel of dy gives to
-    its whole window, KH KW C numbers side by side, then these are added up where they belong.
+    """dx of images with 1 or 3 channels, which would leave most of a vector empty: first what every pixel of dy gives
+    to its whole window, KH KW C numbers side by side, then these are added up where they belong.
     """
     zero, no = np.int64(0), np.bool_(False)
     pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width
-    run, size, w_at = kw * plan.channels, kh * kw * plan.channels, zero
+    size, w_at = kh * kw * plan.channels, zero
     for k in range(0, size, PANEL * lanes):
-        used = min(PANEL * lanes, size - k)
-        width = panel_width(used, lanes)
+        width = panel_width(min(PANEL * lanes, size - k), lanes)  # whole vectors: there is room for what fills them up
         product(dy, base, pixels_of_dy, zero, pixels, count_up, outputs, weights, w_at, width, zeros, zero, spread, k,
-                windows, used, lanes, no, no)
+                windows, width, lanes, no, no)
         w_at += outputs * width
-    for image in range(count):
-        for i in range(low, high):
-            first = (image * plan.out_height + i - low) * plan.out_width
-            for m in range(max(0, top - i * plan.row_step), min(kh, end - i * plan.row_step)):
-                to = at + (image * plan.padded_height + i * plan.row_step + m - top) * plan.padded_width * plan.channels
+    if plan.channels == 1:
+        _add_windows_1(plan, kh, kw, spread, windows[1], count, low, target, at, top, end)
+    else:
+        _add_windows_3(plan, kh, kw, spread, windows[1], count, low, target, at, top, end)
+
+
+def _add_windows(channels):
+    """``add_windows(...)``: dx from what every pixel of dy gives to its window, for so many channels.
+
+    From left to right along a row of dx, a vector holds the sums of the pixels that the present window covers. Before
+    the next window is added it moves on by one pixel: the one that leaves it has got all that it gets.
+    """
+    def add_windows(plan, kh, kw, spread, size, count, low, target, at, top, end):
+        run = kw * channels  # numbers in a row of a window
+        below = plan.out_width * size - plan.row_step * run  # from a window's row to that of the window below it
+        for image in range(count):
+            for r in range(top, end):
+                first, last = rows_between(plan, r - kh + 1, r + 1)
+                start = (image * plan.out_height + first - low) * plan.out_width * size
+                start += (r - first * plan.row_step) * run
+                to = at + (image * plan.padded_height + r - top) * plan.padded_width * channels
+                sums = simd.tile_sixteen(target)
                 for j in range(plan.out_width):
-                    source = windows[first + j] + m * run
-                    for t in range(run):
-                        target[to + plan.row[j] + t] += spread[source + t]
+                    source = start + j * size
+                    for _ in range(first, last):
+                        sums = simd.tile_plus(sums, simd.tile_load_like(spread, (source,), run, sums))
+                        source += below
+                    simd.tile_store(sums, target, (to + j * channels,), channels)
+                    sums = simd.tile_shift(sums, channels)
+                simd.tile_store(sums, target, (to + plan.out_width * channels,), run - channels)
+
+    add_windows.__name__ = add_windows.__qualname__ = f"add_windows_{channels}"  # see compiling.py
+    return part(add_windows)
 
 
 @part
@@ -317,3 +335,6 @@ def rows_between(plan, low, high):
     """The rows of the result whose first window row lies in [low, high): the first and the one behind the last."""
     first = max(0, (low + plan.row_step - 1) // plan.row_step)
     return first, max(first, min(plan.out_height, (high + plan.row_step - 1) // plan.row_step))
+
+
+_add_windows_1, _add_windows_3 = _add_windows(1), _add_windows(3)

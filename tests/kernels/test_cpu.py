@@ -254,7 +254,8 @@ def test_bands_and_groups_of_images_fit_together(monkeypatch, limit, stride, pad
 
 
 @pytest.mark.parametrize("images, size, channels, kernel, outputs", [
-    (1, 1, 2048, 1, 130), (1, 3, 1, 3, 2048), (2, 7, 260, 3, 65), (300, 1, 700, 1, 10), (9, 24, 3, 24, 33)])
+    (1, 1, 2048, 1, 130), (1, 3, 1, 3, 2048), (2, 7, 260, 3, 65), (300, 1, 700, 1, 10), (9, 24, 3, 24, 33),
+    (3, 9, 3, 5, 20), (2, 18, 1, 16, 5), (2, 11, 3, 6, 9), (1, 3, 3, 3, 40)])
 def test_unusual_sizes(images, size, channels, kernel, outputs):
     x, w = values(1, (images, size, size, channels)), values(2, (kernel, kernel, channels, outputs))
     y = cpu.conv2d_forward(x, w)

@@ -176,11 +176,32 @@ def test_a_result_that_is_missing_or_nan_or_of_another_shape_is_no_agreement():
 # ---- jobs and the worker's protocol ---------------------------------------------------------------------------------
 
 
-def test_a_difference_is_what_both_cost_less_the_other():
+def test_a_difference_is_what_both_cost_less_the_other(monkeypatch):
     long, short = base.Job(lambda: time.sleep(0.06), dict), base.Job(lambda: time.sleep(0.01), dict)
     assert 0 < base.Difference(long, short, dict).seconds(4) < 4 * 0.06
+    monkeypatch.setattr(base.Difference, "MOST_PAIRS", 8)
     with pytest.raises(base.Unsteady, match="too busy"):
         base.Difference(short, long, dict).seconds(4)
+
+
+class Scripted:
+    """Takes as long as it is told, without taking any time."""
+
+    call = finish = None
+
+    def __init__(self, *seconds):
+        self.told, self.calls = iter(seconds), 0
+
+    def seconds(self, calls):
+        self.calls += calls
+        return next(self.told)
+
+
+def test_a_difference_takes_more_pairs_while_the_machine_hides_it():
+    both = Scripted(5, 1, 1, 3, 3, 3)  # a quiet moment, then interruptions: the first three pairs seem to cost nothing
+    other = Scripted(2, 2, 2, 2, 2, 2)
+    assert base.Difference(both, other, dict).seconds(2) == pytest.approx(2 * (3 - 2))
+    assert (both.calls, other.calls) == (6, 6)
 
 
 def test_calls_take_the_batches_in_turn():

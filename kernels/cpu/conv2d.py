@@ -124,7 +124,7 @@ def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
     setup = _spread(*geometry, masked)
     shape, (kh, kw, _, outputs) = geometry[:2]
-    return (*setup.tables, shape[0], kh, kw, *gradient, workspace.scratch("dy", setup.dy, dx.dtype), w,
+    return (*setup.tables, shape[0], kh, kw, geometry[2][1], *gradient, workspace.scratch("dy", setup.dy, dx.dtype), w,
             workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
             setup.count_up, dx.reshape(-1), outputs, setup.lanes,
             workspace.scratch("padded dx", setup.padded, dx.dtype),
@@ -170,7 +170,7 @@ class Spread(NamedTuple):
     weights: tuple
     dy: tuple
     spread: tuple
-    windows: np.ndarray  # with few channels: where the windows' shares stand there, and where the pixels of dy stand
+    windows: np.ndarray  # with few channels: where the windows stand in ``spread``, and the pixels of dy in dy
     pixels: np.ndarray
 
 
@@ -205,17 +205,16 @@ def _convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_h
 @lru_cache(256)
 def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
-    plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers)
+    # where channels do not fill a vector, but the elements of a kernel with theirs may
+    size = _whole(kh * kw * channels, lanes) if channels < lanes and kh * kw > 1 else 0
+    plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers, extra=size)
     rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
     pixels = rows * plan.out_width
-    few = channels in (1, 3) and stride[1] == 1 and kw * channels <= 16
-    # of a panel's transposed columns, and of windows' shares, whole vectors are written: hence the room behind
-    weights = (outputs + lanes) * _whole(kh * kw * channels, lanes) if few else (
-        (kh * kw * outputs + lanes) * _whole(channels, lanes))
-    width = _whole(kh * kw * channels, lanes) if few else 0
+    # of a panel's transposed columns whole vectors are written: hence the room behind
+    weights = (outputs + lanes) * size if size else (kh * kw * outputs + lanes) * _whole(channels, lanes)
     return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
-                  (workers, pixels * outputs if masked else 0), (workers, pixels * width),
-                  multiples(pixels + 1 if few else 0, width), multiples(pixels if few else 0, outputs))
+                  (workers, pixels * outputs if masked else 0), (workers, pixels * size),
+                  multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
 
 
 @lru_cache(256)

@@ -76,9 +76,9 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
 
 
 @part
-def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mask, masked, argmax, pool_height,
-                 pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, outputs, lanes, padded_scratch,
-                 windows_scratch, windows, pixels_of_dy):
+def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, column_step, dy, mask, masked, argmax,
+                 pool_height, pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, outputs, lanes,
+                 padded_scratch, windows_scratch, windows, pixels_of_dy):
     """dx: every pixel of dy spreads over its window.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
@@ -113,11 +113,12 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, dy, mas
             target, at = padded_scratch[worker], zero
         else:
             target, at = dx, (first * plan.height + top) * plan.width * channels
-        fill(target, at, at + ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels)
         if few:
-            spread_windows(plan, kh, kw, source, base, pixels_of_dy, count, lowest, highest, count_up, outputs, weights,
-                           zeros, windows_scratch[worker], windows, target, at, top, end, lanes)
+            spread_windows(plan, kh, kw, column_step, source, base, pixels_of_dy, count, lowest, highest, count_up,
+                           outputs, weights, zeros, windows_scratch[worker], windows, target, at, top, end, lanes)
         else:
+            size = ((count - 1) * plan.padded_height + end - top) * plan.padded_width * channels
+            fill(target, at, at + size, lanes)
             spread_taps(plan, kh, kw, source, base, out, row, count, lowest, count_up, outputs, weights, zeros, target,
                         at, top, end, lanes)
         if plan.padded:
@@ -155,10 +156,10 @@ def spread_taps(plan, kh, kw, dy, base, out, row, count, lowest, count_up, outpu
 
 
 @part
-def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights, zeros, spread,
-                   windows, target, at, top, end, lanes):
-    """dx of images with 1 or 3 channels, which would leave most of a vector empty: first what every pixel of dy gives
-    to its whole window, KH KW C numbers side by side, then these are added up where they belong.
+def spread_windows(plan, kh, kw, column_step, dy, base, pixels_of_dy, count, low, high, count_up, outputs, weights,
+                   zeros, spread, windows, target, at, top, end, lanes):
+    """dx of images with few channels, which would leave part of a vector empty: first what every pixel of dy gives to
+    its whole window, KH KW C numbers side by side, then these are added up where they belong.
     """
     zero, no = np.int64(0), np.bool_(False)
     pixels = ((count - 1) * plan.out_height + high - low) * plan.out_width
@@ -168,39 +169,38 @@ def spread_windows(plan, kh, kw, dy, base, pixels_of_dy, count, low, high, count
         product(dy, base, pixels_of_dy, zero, pixels, count_up, outputs, weights, w_at, width, zeros, zero, spread, k,
                 windows, width, lanes, no, no)
         w_at += outputs * width
-    if plan.channels == 1:
-        _add_windows_1(plan, kh, kw, spread, windows[1], count, low, target, at, top, end)
-    else:
-        _add_windows_3(plan, kh, kw, spread, windows[1], count, low, target, at, top, end)
+    add_windows(plan, kh, kw, column_step, spread, windows[1], count, low, target, at, top, end, lanes)
 
 
-def _add_windows(channels):
-    """``add_windows(...)``: dx from what every pixel of dy gives to its window, for so many channels.
+@part
+def add_windows(plan, kh, kw, column_step, spread, size, count, low, target, at, top, end, lanes):
+    """``dx[r, j SW + n, c] += sum_i spread[i, j][r - i SH, n, c]``: add up the windows where they belong.
 
-    From left to right along a row of dx, a vector holds the sums of the pixels that the present window covers. Before
-    the next window is added it moves on by one pixel: the one that leaves it has got all that it gets.
+    In each row first every KW-th window, say, which do not overlap, then their neighbours on the right, and so on: a
+    sum that was only just stored is slow to load.
     """
-    def add_windows(plan, kh, kw, spread, size, count, low, target, at, top, end):
-        run = kw * channels  # numbers in a row of a window
-        below = plan.out_width * size - plan.row_step * run  # from a window's row to that of the window below it
+    run, apart = kw * plan.channels, (kw + column_step - 1) // column_step
+    below = plan.out_width * size - plan.row_step * run  # from a window's row to that of the window below it
+    row_size = plan.padded_width * plan.channels
+    fill(target, at, at + ((count - 1) * plan.padded_height + end - top) * row_size, lanes)
+    for k in range(0, run, lanes):
+        width = min(lanes, run - k)
         for image in range(count):
             for r in range(top, end):
                 first, last = rows_between(plan, r - kh + 1, r + 1)
                 start = (image * plan.out_height + first - low) * plan.out_width * size
-                start += (r - first * plan.row_step) * run
-                to = at + (image * plan.padded_height + r - top) * plan.padded_width * channels
-                sums = simd.tile_sixteen(target)
-                for j in range(plan.out_width):
-                    source = start + j * size
-                    for _ in range(first, last):
-                        sums = simd.tile_plus(sums, simd.tile_load_like(spread, (source,), run, sums))
-                        source += below
-                    simd.tile_store(sums, target, (to + j * channels,), channels)
-                    sums = simd.tile_shift(sums, channels)
-                simd.tile_store(sums, target, (to + plan.out_width * channels,), run - channels)
-
-    add_windows.__name__ = add_windows.__qualname__ = f"add_windows_{channels}"  # see compiling.py
-    return part(add_windows)
+                start += (r - first * plan.row_step) * run + k
+                to = at + (image * plan.padded_height + r - top) * row_size + k
+                for phase in range(apart):
+                    j = phase
+                    while j < plan.out_width:  # see packing.py
+                        place, source = to + j * column_step * plan.channels, start + j * size
+                        sums = simd.tile_load(target, (place,), width, 1)
+                        for _ in range(first, last):
+                            sums = simd.tile_plus(sums, simd.tile_load(spread, (source,), width, 1))
+                            source += below
+                        simd.tile_store(sums, target, (place,), width)
+                        j += apart
 
 
 @part
@@ -335,6 +335,3 @@ def rows_between(plan, low, high):
     """The rows of the result whose first window row lies in [low, high): the first and the one behind the last."""
     first = max(0, (low + plan.row_step - 1) // plan.row_step)
     return first, max(first, min(plan.out_height, (high + plan.row_step - 1) // plan.row_step))
-
-
-_add_windows_1, _add_windows_3 = _add_windows(1), _add_windows(3)

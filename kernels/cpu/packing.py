@@ -20,11 +20,11 @@ def copy_padded(plan, x, first, count, top, lanes, target):
         for row in range(plan.block_height):
             at = (image * plan.block_height + row) * row_size
             if top + row < 0 or top + row >= plan.height:
-                fill(target, at, at + row_size)
+                fill(target, at, at + row_size, lanes)
                 continue
-            fill(target, at, at + left)
+            fill(target, at, at + left, lanes)
             copy(x, ((first + image) * plan.height + top + row) * source_row, target, at + left, source_row, lanes)
-            fill(target, at + left + source_row, at + row_size)
+            fill(target, at + left + source_row, at + row_size, lanes)
 
 
 @part
@@ -37,31 +37,39 @@ def copy_unpadded(plan, source, first, count, top, end, lanes, x):
             copy(source, at, x, ((first + image) * plan.height + row) * target_row, target_row, lanes)
 
 
-# loops instead of slices: Numba takes seconds to compile the error message that a slice might need
+# Loops instead of slices: Numba takes seconds to compile the error message that a slice might need. Loops with
+# ``while``, as for ``range`` with a step that is not known beforehand a division finds out how often. And vectors made
+# by hand: where an index might be below zero, and count from the end, a compiler does not make them, or slow ones.
 
 
 @part
 def copy(x, at, target, to, count, lanes):
     """``target[to : to + count] = x[at : at + count]``."""
-    for i in range(0, count, lanes):
+    i = 0
+    while i < count:
         width = min(lanes, count - i)
         simd.tile_store(simd.tile_load(x, (at + i,), width, 1), target, (to + i,), width)
+        i += lanes
 
 
 @part
 def copy_masked(dy, mask, at, count, lanes, target):
     """``target[i] = dy[at + i]`` where ``mask[at + i] > 0``, else 0, for i below ``count``."""
-    for i in range(0, count, lanes):
+    i = 0
+    while i < count:
         width = min(lanes, count - i)
         values = simd.tile_positive(simd.tile_load(dy, (at + i,), width, 1), simd.tile_load(mask, (at + i,), width, 1))
         simd.tile_store(values, target, (i,), width)
+        i += lanes
 
 
 @part
-def fill(target, start, end):
+def fill(target, start, end, lanes):
     """``target[start : end] = 0``."""
-    for i in range(start, end):
-        target[i] = 0
+    zeros = simd.tile_zeros(target)
+    while start < end:
+        simd.tile_store(zeros, target, (start,), min(lanes, end - start))
+        start += lanes
 
 
 @part

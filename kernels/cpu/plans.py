@@ -70,17 +70,18 @@ def unpacked(sizes, row, step, out):
 
 
 @lru_cache(256)
-def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, together=1):
+def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, together=1, extra=0):
     """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed.
 
-    ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows.
+    ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows. A unit
+    needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``.
     """
     count, height, width, channels = shape
     (top, bottom), (left, right) = padding
     padded = any((top, bottom, left, right))
     padded_height, padded_width = height + top + bottom, width + left + right
-    images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result, outputs,
-                         itemsize, shares, together)
+    images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result,
+                         outputs + extra, itemsize, shares, together)
     block_height = padded_height if band == result[0] else (band - 1) * stride[0] + kernel[0]
     image, i, j = np.ogrid[:images, :band, :result[1]]
     row = ((image * block_height + i * stride[0]) * padded_width + j * stride[1]) * channels

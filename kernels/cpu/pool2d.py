@@ -167,7 +167,7 @@ def _max_backward_share(worker, workers, sizes_array, dx, dy, argmax):
         image, r = row // sizes.height, row % sizes.height
         first, last = _covering(r, sizes.row_step, sizes.top, sizes.pool_height, sizes.out_height)
         if first >= last or not tiled:
-            fill(dx, row * row_size, (row + 1) * row_size)
+            fill(dx, row * row_size, (row + 1) * row_size, sizes.lanes)
         for i in range(first, last):
             m = r + sizes.top - i * sizes.row_step
             j = 0
@@ -236,7 +236,7 @@ def _avg_backward_share(worker, workers, sizes_array, dx, dy):
     rows = sizes.images * sizes.height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         image, r = row // sizes.height, row % sizes.height
-        fill(dx, row * row_size, (row + 1) * row_size)
+        fill(dx, row * row_size, (row + 1) * row_size, sizes.lanes)
         first, last = _covering(r, sizes.row_step, sizes.top, sizes.pool_height, sizes.out_height)
         for i in range(first, last):
             top, bottom, _ = _inside(i, sizes.row_step, sizes.top, sizes.pool_height, sizes.height)

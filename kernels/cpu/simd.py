@@ -175,30 +175,15 @@ def _elementwise(result, *tiles):
 
 
 @intrinsic
-def tile_sixteen(typing, array):
-    """A tile of one vector of sixteen zeros of the array's type, whatever the registers hold."""
-    tile = types.UniTuple(Vector(array.dtype, 16), 1)
+def tile_zeros(typing, array):
+    """A tile of one vector of zeros of the array's type."""
+    tile = types.UniTuple(Vector(array.dtype), 1)
 
     def codegen(context, builder, signature, args):
         model = _Model(context, builder, tile)
         return model.pack([ir.Constant(model.vector, None)])
 
     return tile(array), codegen
-
-
-@intrinsic(prefer_literal=True)
-def tile_shift(typing, tile, lanes):
-    """Every vector moved down by so many lanes: ``[lanes:]`` of it, and zeros."""
-    count, by = tile.dtype.count, lanes.literal_value
-
-    def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
-        order = ir.Constant(ir.VectorType(INT32, count), [by + lane for lane in range(count)])
-        zero = ir.Constant(model.vector, None)
-        return model.pack([builder.shuffle_vector(builder.extract_value(args[0], i), zero, order)
-                           for i in range(len(tile))])
-
-    return tile(tile, lanes), codegen
 
 
 @intrinsic

@@ -160,20 +160,31 @@ def test_fused_pooling_carries_nan_and_infinity(case):
         np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.fixture
+def units_of(monkeypatch):
+    """A function that sets how many bytes a unit may have; what was planned before is forgotten, and afterwards too."""
+    planned = conv2d._convolution, conv2d._spread, conv2d._correlate, plans.plan_of
+
+    def forget():
+        for cached in planned:
+            cached.cache_clear()
+
+    def units_of(limit):
+        monkeypatch.setattr(plans, "UNIT_BYTES", limit)
+        forget()
+
+    yield units_of
+    forget()
+
+
 @pytest.mark.parametrize("limit", [64, 2_000, 20_000])
 @pytest.mark.parametrize("kernel, pool_size, stride", [(3, 2, 1), (1, (3, 1), 1), (4, (2, 5), (2, 1))])
-def test_bands_hold_whole_windows(monkeypatch, limit, kernel, pool_size, stride):
-    monkeypatch.setattr(plans, "UNIT_BYTES", limit)
-    conv2d._convolution.cache_clear()
-    conv2d._spread.cache_clear()
-    conv2d._correlate.cache_clear()
-    plans.plan_of.cache_clear()
+def test_bands_hold_whole_windows(units_of, limit, kernel, pool_size, stride):
+    units_of(limit)
     x, w, b = values(1, (5, 17, 26, 3)), values(2, (kernel, kernel, 3, 20)), values(3, (20,))
     y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, stride, ((1, 0), (0, 1)), pool_size)
     dy = values(4, y.shape)
     got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, ((1, 0), (0, 1)), pool_size)
-    for cached in (conv2d._convolution, conv2d._spread, conv2d._correlate, plans.plan_of):
-        cached.cache_clear()
     before = reference.relu_forward(im2col.conv2d_forward(x, w, b, stride, ((1, 0), (0, 1))))
     expected_y, expected_argmax = im2col.max_pool2d_forward(before, pool_size)
     assert_close(y, expected_y, rtol=1e-13)
@@ -238,16 +249,15 @@ def test_pooling(case):
 
 
 @pytest.mark.parametrize("limit", [64, 2_000, 20_000])
+@pytest.mark.parametrize("channels", [3, 20])
 @pytest.mark.parametrize("stride, padding", [
-    (1, ((1, 1), (1, 1))), ((2, 1), ((0, 2), (3, 0))), ((3, 4), ((0, 0), (0, 0)))])
-def test_bands_and_groups_of_images_fit_together(monkeypatch, limit, stride, padding):
-    monkeypatch.setattr(plans, "UNIT_BYTES", limit)  # units of a single row, of bands, of several images
-    plans.plan_of.cache_clear()
-    x, w = values(1, (5, 17, 13, 3)), values(2, (3, 4, 3, 20))
+    (1, ((1, 1), (1, 1))), ((2, 1), ((0, 2), (3, 0))), ((3, 4), ((0, 0), (0, 0))), (2, ((3, 3), (3, 3)))])
+def test_bands_and_groups_of_images_fit_together(units_of, limit, channels, stride, padding):
+    units_of(limit)  # units of a single row, of bands, of several images
+    x, w = values(1, (5, 17, 13, channels)), values(2, (3, 4, channels, 20))
     y = cpu.conv2d_forward(x, w, None, stride, padding)
     dy = values(3, y.shape)
     got = y, *cpu.conv2d_backward(dy, x, w, stride, padding)
-    plans.plan_of.cache_clear()
     expected = im2col.conv2d_forward(x, w, None, stride, padding), *im2col.conv2d_backward(dy, x, w, stride, padding)
     for a, b in zip(got, expected):
         assert_close(a, b, rtol=1e-13)

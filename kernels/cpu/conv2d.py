@@ -18,6 +18,9 @@ from .workspace import flat
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
 
+#: dx is gathered, not spread, up to so many outputs, and up to so many pixels of dy with a border for one without.
+SHORT, WIDER = 64, 1.45
+
 
 def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
     """``y[n, i, j, o] = b[o] + sum_mnc x[n, i SH + m - top, j SW + n - left, c] w[m, n, c, o]``.
@@ -105,7 +108,7 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW
     dx = None
     if input_gradient:
         dx = workspace.empty(x.shape, x.dtype)
-        threads.run(spread, work, *_spreading(gradient, masked, dx, flat(w), geometry), workers=workers)
+        threads.run(spread, work, *_spreading(gradient, dx, w, geometry), workers=workers)
     dw, partial, sums, arguments = _correlation(gradient, x, w, geometry)
     threads.run(correlate, work, *arguments, workers=workers)
     if partial is dw:
@@ -120,15 +123,24 @@ def _before_pooling(shape, pool_size):
     return shape[1] * (pool_size[0] or 1), shape[2] * (pool_size[1] or 1)
 
 
-def _spreading(gradient, masked, dx, w, geometry):
+def _spreading(gradient, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
-    setup = _spread(*geometry, masked)
-    shape, (kh, kw, _, outputs) = geometry[:2]
-    return (*setup.tables, shape[0], kh, kw, geometry[2][1], *gradient, workspace.scratch("dy", setup.dy, dx.dtype), w,
+    setup = _gather(*geometry, gradient[2])
+    if setup is None or not _finite(w):
+        setup = _spread(*geometry, gradient[2])
+    shape, (kh, kw, channels, outputs) = geometry[:2]
+    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient,
+            workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
             workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
-            setup.count_up, dx.reshape(-1), outputs, setup.lanes,
+            setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
             workspace.scratch("padded dx", setup.padded, dx.dtype),
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
+
+
+def _finite(w):
+    """Whether zeros multiplied with these weights are zeros."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.sum(w)))
 
 
 def _correlation(gradient, x, w, geometry):
@@ -163,7 +175,8 @@ class Convolution(NamedTuple):
 class Spread(NamedTuple):
     """How ``spread_share`` is called."""
 
-    tables: tuple
+    tables: tuple  # if dx is gathered, the plan is that of a convolution of dy
+    gathers: bool
     lanes: int
     count_up: np.ndarray
     padded: tuple
@@ -203,6 +216,24 @@ def _convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_h
 
 
 @lru_cache(256)
+def _gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
+    """``Spread`` for ``convolution.gather``; None if that cannot be used, or is slower than adding up in memory."""
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    border = tuple((size - 1 - before, rows - rest + before) for size, (before, _), rows, rest in zip(
+        w_shape[:2], padding, shape[1:3], result))
+    if stride != (1, 1) or kh * kw == 1 or channels < lanes or outputs > SHORT or min(map(min, border)) < 0:
+        return None
+    plan, tables = plan_of((shape[0], *result, outputs), (kh, kw), channels, stride, border, shape[1:3],
+                           dtype.itemsize, workers)
+    if plan.padded_height * plan.padded_width > WIDER * math.prod(result):
+        return None
+    weights = (kh * kw * outputs + lanes) * min(_whole(channels, lanes), simd.PANEL * lanes)
+    pixels = plan.images * plan.block_height * plan.width
+    return Spread(tables, True, lanes, multiples(0, 1), _padded(plan, workers), (workers, weights),
+                  (workers, pixels * outputs if masked else 0), (workers, 0), multiples(0, 1), multiples(0, 1))
+
+
+@lru_cache(256)
 def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     # where channels do not fill a vector, but the elements of a kernel with theirs may
@@ -212,7 +243,7 @@ def _spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     pixels = rows * plan.out_width
     # of a panel's transposed columns whole vectors are written: hence the room behind
     weights = (outputs + lanes) * size if size else (kh * kw * outputs + lanes) * _whole(channels, lanes)
-    return Spread(tables, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
+    return Spread(tables, False, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
                   (workers, pixels * outputs if masked else 0), (workers, pixels * size),
                   multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
 

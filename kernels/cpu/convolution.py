@@ -1,7 +1,7 @@
 """The kernels of convolution and dense layers: take a unit of work, copy it if need be, multiply, next unit.
 
-``convolve`` computes y, ``spread`` dx, ``correlate`` dw and db. What is multiplied with what stands in the plan
-(``plans.py``), how fast is a matter of ``product.py``.
+``convolve`` computes y, ``spread`` dx, ``correlate`` dw and db. What is multiplied with what stands in
+the plan (``plans.py``), how fast is a matter of ``product.py``.
 
 The functions ``..._share(worker, workers, ...)`` do one worker's share; an array called ``..._scratch`` has a row for
 each worker. Constants are written ``np.int64(0)`` where they are passed on: Numba would compile a function once
@@ -76,9 +76,9 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
 
 
 @part
-def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, column_step, dy, mask, masked, argmax,
-                 pool_height, pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, outputs, lanes,
-                 padded_scratch, windows_scratch, windows, pixels_of_dy):
+def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw, column_step, dy, mask, masked,
+                 argmax, pool_height, pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, channels, outputs,
+                 lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
     """dx: every pixel of dy spreads over its window.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
@@ -87,11 +87,15 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, column_
     of dy take part whose m-th window row lies in the band.
     """
     plan = unpacked(sizes, row, step, out)
+    if gathers:
+        gather(worker, workers, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
+               w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
+        return
     if kh == 1 and kw == 1 and plan.out_height == plan.height and plan.out_width == plan.width and not plan.padded:
         spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
                       w_scratch, zeros, count_up, dx, outputs, lanes)
         return
-    channels, few = plan.channels, len(windows) > 0
+    few = len(windows) > 0
     height = plan.band * plan.row_step
     bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
     units = (images + plan.images - 1) // plan.images * bands
@@ -107,8 +111,8 @@ def spread_share(worker, workers, sizes, row, step, out, images, kh, kw, column_
         count = min(plan.images, images - first)
         end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
         lowest, highest = rows_between(plan, top - kh + 1, end)
-        source, base = unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, lowest,
-                                  highest, outputs, lanes, dy_scratch[worker])
+        source, base = unit_of_dy(plan.out_height, plan.out_width, dy, mask, masked, argmax, pool_height, pool_width,
+                                  first, count, lowest, highest, outputs, lanes, dy_scratch[worker])
         if plan.padded:
             target, at = padded_scratch[worker], zero
         else:
@@ -204,6 +208,45 @@ def add_windows(plan, kh, kw, column_step, spread, size, count, low, target, at,
 
 
 @part
+def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
+           w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch):
+    """dx, where the stride is 1: every pixel of dx gathers from the windows that cover it.
+
+        dx[i, j, c] = sum_mno dy[i + top - m, j + left - n, o] w[m, n, c, o]
+
+    This is a convolution of dy, with a border of zeros, with the kernel turned by half a turn; the plan is that of
+    this convolution, in which dy is the image. A pixel's sum stays in registers, where ``spread`` adds to dx in memory
+    for each of the kernel's elements; but with the border there is more to multiply.
+    """
+    units = (images + plan.images - 1) // plan.images * plan.bands
+    zero, no, weights = np.int64(0), np.bool_(False), w_scratch[worker]
+    source, base, held_unit = dy, zero, -1
+    for c in range(0, channels, PANEL * lanes):
+        used = min(PANEL * lanes, channels - c)
+        first_unit, last_unit = units_of(worker, workers, units, c, used, channels)
+        if first_unit == last_unit:
+            continue
+        width = panel_width(used, lanes)
+        for tap in range(taps):
+            pack_transposed(w, ((taps - 1 - tap) * channels + c) * outputs, used, outputs, width, lanes, weights,
+                            tap * outputs * width)
+        for unit in range(first_unit, last_unit):
+            first, count, top, rows = place(plan, unit, images)
+            if unit != held_unit:
+                above = top - plan.top
+                low, high = max(0, above), min(plan.height, above + plan.block_height)
+                source, base = unit_of_dy(plan.height, plan.width, dy, mask, masked, argmax, pool_height, pool_width,
+                                          first, count, low, high, outputs, lanes, dy_scratch[worker])
+                if plan.padded:
+                    copy_padded(plan, source, base, low, high, count, above, lanes, padded_scratch[worker])
+                    source, base = padded_scratch[worker], zero
+                held_unit = unit
+            pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
+            product(source, base, plan.row, zero, pixels, plan.step, len(plan.step), weights, zero, width, zeros, zero,
+                    dx, pixel * channels + c, plan.out, used, lanes, no, no)
+
+
+@part
 def spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
                   w_scratch, zeros, count_up, dx, outputs, lanes):
     """dx where windows are single pixels, as in every dense layer: a matrix product, with w transposed on the way."""
@@ -221,8 +264,8 @@ def spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_
             first, count, top, rows = place(plan, unit, images)
             pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
             if unit != held_unit:
-                source, base = unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, top,
-                                          top + rows, outputs, lanes, dy_scratch[worker])
+                source, base = unit_of_dy(plan.out_height, plan.out_width, dy, mask, masked, argmax, pool_height,
+                                          pool_width, first, count, top, top + rows, outputs, lanes, dy_scratch[worker])
                 held_unit = unit
             product(source, base, plan.out, zero, pixels, count_up, outputs, weights, zero, width, zeros, zero, dx,
                     pixel * channels + c, plan.row, used, lanes, no, no)
@@ -255,8 +298,8 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
                 width = panel_width(used, lanes)
                 totals = sums[split if first_tap == 0 else splits]
                 if pool_height > 0:
-                    unpool_rows(plan, dy, mask, argmax, pool_height, pool_width, first, count, top, top + rows, o,
-                                columns, used, factor, width, lanes)
+                    unpool_rows(plan.out_height, plan.out_width, dy, mask, argmax, pool_height, pool_width, first,
+                                count, top, top + rows, o, columns, used, factor, width, lanes)
                     add_rows(factor, pixels, width, lanes, totals, o)
                 else:
                     pack_panel(dy, mask, masked, pixel * columns + o, columns, pixels, used, width, lanes, factor, zero,
@@ -305,26 +348,28 @@ def place(plan, unit, images):
 def unit_of_x(plan, x, first, count, top, lanes, scratch):
     """The array that holds a unit's part of x, and where it starts there; a padded copy if there is padding."""
     if plan.padded:
-        copy_padded(plan, x, first, count, top * plan.row_step - plan.top, lanes, scratch)
+        start = first * plan.height * plan.width * plan.channels
+        copy_padded(plan, x, start, 0, plan.height, count, top * plan.row_step - plan.top, lanes, scratch)
         return scratch, 0
     return x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
 
 
 @part
-def unit_of_dy(plan, dy, mask, masked, argmax, pool_height, pool_width, first, count, low, high, outputs, lanes,
-               scratch):
-    """The array that holds rows [low, high) of dy, and where they start there: dy, or a copy of what gets through.
+def unit_of_dy(height, width, dy, mask, masked, argmax, pool_height, pool_width, first, count, low, high, outputs,
+               lanes, scratch):
+    """The array that holds rows [low, high) of dy, (N, height, width, O), and where they start there: dy, or a copy of
+    what gets through.
 
     Through relu gets what ``masked`` says; with a ``pool_height`` above 0, dy and mask are those of a pooling behind
     it. (Of several images all rows are asked for.)
     """
     if pool_height > 0:
-        unpool_rows(plan, dy, mask, argmax, pool_height, pool_width, first, count, low, high, 0, outputs, outputs,
-                    scratch, outputs, lanes)
+        unpool_rows(height, width, dy, mask, argmax, pool_height, pool_width, first, count, low, high, 0, outputs,
+                    outputs, scratch, outputs, lanes)
         return scratch, 0
-    at = (first * plan.out_height + low) * plan.out_width * outputs
+    at = (first * height + low) * width * outputs
     if masked:
-        size = ((count - 1) * plan.out_height + high - low) * plan.out_width * outputs
+        size = ((count - 1) * height + high - low) * width * outputs
         copy_masked(dy, mask, at, size, lanes, scratch)
         return scratch, 0
     return dy, at

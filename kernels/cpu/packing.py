@@ -12,18 +12,22 @@ from .compiling import part
 
 
 @part
-def copy_padded(plan, x, first, count, top, lanes, target):
-    """Copy ``count`` images from ``first`` on, from their row ``top`` on, with a border of zeros."""
+def copy_padded(plan, x, base, low, high, count, top, lanes, target):
+    """Copy rows of ``count`` images, from their row ``top`` on, with a border of zeros.
+
+    At ``base`` stand rows [low, high) of the first image, then those of the next.
+    """
     row_size, source_row = plan.padded_width * plan.channels, plan.width * plan.channels
     left = plan.left * plan.channels
     for image in range(count):
         for row in range(plan.block_height):
             at = (image * plan.block_height + row) * row_size
-            if top + row < 0 or top + row >= plan.height:
+            if top + row < low or top + row >= high:
                 fill(target, at, at + row_size, lanes)
                 continue
             fill(target, at, at + left, lanes)
-            copy(x, ((first + image) * plan.height + top + row) * source_row, target, at + left, source_row, lanes)
+            source = base + (image * (high - low) + top + row - low) * source_row
+            copy(x, source, target, at + left, source_row, lanes)
             fill(target, at + left + source_row, at + row_size, lanes)
 
 

@@ -14,6 +14,8 @@ The three passes of a convolution are one product with these tables in three rol
     dw[k O + o]               += sum_p  x[step[k] + row[p]]  dy[out[p] + o]    the kernel's gradient
     dx[row[p] + step[mn] + c] += sum_o  dy[out[p] + o]       w[m, n, c, o]     the input's, for every m and n
 
+(Where the stride is 1, dx may also be computed as the forward pass of another convolution: ``convolution.gather``.)
+
 If there is padding, a unit of x is first copied to a scratch array with its border of zeros, and ``row`` and ``step``
 are those of the copy; otherwise they are those of x itself.
 """

@@ -44,21 +44,22 @@ def pool_rows(source, column, rows, width, columns, used, pool_height, pool_widt
 
 
 @part
-def unpool_rows(plan, dy, y, argmax, pool_height, pool_width, first, count, low, high, column, columns, used, target,
-                stride, lanes):
+def unpool_rows(height, width, dy, y, argmax, pool_height, pool_width, first, count, low, high, column, columns, used,
+                target, stride, lanes):
     """The gradient before relu and pooling: rows [low, high) of ``count`` images, with ``stride`` numbers to a pixel.
 
-    A window's gradient goes where its maximum was, if that is above 0; everything else becomes 0, and so does what lies
-    behind the ``used`` of the ``columns`` channels, from ``column`` on, that are asked for.
+    The images have ``height`` rows of ``width`` pixels. A window's gradient goes where its maximum was, if that is
+    above 0; everything else becomes 0, and so does what lies behind the ``used`` of the ``columns`` channels, from
+    ``column`` on, that are asked for.
     """
-    windows = plan.out_width // pool_width
+    windows = width // pool_width
     for image in range(count):
         for row in range(low, high):
-            i, m = ((first + image) * plan.out_height + row) // pool_height, row % pool_height
+            i, m = ((first + image) * height + row) // pool_height, row % pool_height
             for j in range(0, windows, ROWS):
                 here = min(ROWS, windows - j)
                 at = (i * windows + j) * columns + column
-                to = ((image * (high - low) + row - low) * plan.out_width + j * pool_width) * stride
+                to = ((image * (high - low) + row - low) * width + j * pool_width) * stride
                 for c in range(0, stride, lanes):
                     wide = min(lanes, used - c)
                     sources = simd.spaced(at + c, columns, here, ROWS)

@@ -163,7 +163,7 @@ def test_fused_pooling_carries_nan_and_infinity(case):
 @pytest.fixture
 def units_of(monkeypatch):
     """A function that sets how many bytes a unit may have; what was planned before is forgotten, and afterwards too."""
-    planned = conv2d._convolution, conv2d._spread, conv2d._correlate, plans.plan_of
+    planned = conv2d._convolution, conv2d._gather, conv2d._spread, conv2d._correlate, plans.plan_of
 
     def forget():
         for cached in planned:
@@ -261,6 +261,43 @@ def test_bands_and_groups_of_images_fit_together(units_of, limit, channels, stri
     expected = im2col.conv2d_forward(x, w, None, stride, padding), *im2col.conv2d_backward(dy, x, w, stride, padding)
     for a, b in zip(got, expected):
         assert_close(a, b, rtol=1e-13)
+
+
+@pytest.mark.parametrize("limit", [64, 2_000, 20_000, 200_000])
+@pytest.mark.parametrize("channels, kernel, padding, pool_size", [
+    (70, (3, 3), ((1, 1), (1, 1)), 0), (20, (3, 2), ((0, 2), (1, 0)), 0), (17, (2, 3), ((0, 0), (0, 0)), 2),
+    (16, (3, 3), ((2, 1), (2, 2)), (2, 3))])
+def test_a_gathered_dx(units_of, limit, channels, kernel, padding, pool_size):
+    units_of(limit)
+    x, w = values(1, (5, 24, 26, channels)), values(2, (*kernel, channels, 7))
+    before = im2col.conv2d_forward(x, w, None, 1, padding)
+    y = np.maximum(before, 0)
+    if pool_size:
+        pooled, argmax = cpu.max_pool2d_forward(y, pool_size)
+        dy = values(3, pooled.shape)
+        got = cpu.conv2d_relu_max_pool2d_backward(dy, pooled, argmax, x, w, 1, padding, pool_size)
+        dy = cpu.max_pool2d_backward(dy, argmax, y.shape, pool_size)
+    else:
+        dy = values(3, y.shape)
+        got = cpu.conv2d_relu_backward(dy, y, x, w, 1, padding)
+    assert conv2d._gather.cache_info().currsize == 1
+    assert conv2d._spread.cache_info().currsize == 0
+    for a, b in zip(got, im2col.conv2d_backward(np.where(before > 0, dy, 0), x, w, 1, padding)):
+        assert_close(a, b, rtol=1e-13)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_a_border_of_zeros_stays_out_of_dx(units_of, special):
+    units_of(1 << 18)
+    x, w = values(1, (2, 18, 18, 20)), values(2, (3, 3, 20, 7))
+    w[0, 0, 3, 5] = special
+    dy = values(3, (2, 18, 18, 7))
+    padding = ((1, 1), (1, 1))
+    dx = cpu.conv2d_backward(dy, x, w, 1, padding)[0]
+    expected = reference.conv2d_backward(dy, x, w, 1, padding)[0]
+    assert conv2d._gather(x.shape, w.shape, (1, 1), padding, (18, 18), x.dtype, threads.get_num_threads(), False)
+    np.testing.assert_array_equal(np.isfinite(dx), np.isfinite(expected))
+    assert not np.isfinite(dx[:, 3, 3, 3]).any() and np.isfinite(dx[:, -1:]).all()
 
 
 @pytest.mark.parametrize("images, size, channels, kernel, outputs", [

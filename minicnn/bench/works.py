@@ -5,6 +5,7 @@ A ``Work`` is plain data: it goes to every contestant's process as JSON, its arr
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -131,7 +132,9 @@ def convolutions():
 
 
 def operations():
-    """The other operations, on the shapes that they have in the documents' networks."""
+    """The other operations, on the shapes that they have in the documents' networks; and dx of narrow convolutions,
+    which those do not have.
+    """
     batch = OPERATION_BATCH
     image, pooled = (batch, 24, 24, 32), (batch, 12, 12, 32)  # after cifar_cnn's first convolution
     works = []
@@ -153,6 +156,10 @@ def operations():
         add("dense_forward", {"x": x, "w": w, "b": (outputs,)}, {}, [y], flops)
         add("dense_dx", {"x": x, "w": w, "dy": y}, {}, [], flops)
         add("dense_dw", {"x": x, "w": w, "dy": y}, {}, [], flops)
+    for channels in (6, 16):
+        x, w, y = (batch, 32, 32, channels), (3, 3, channels, 16), (batch, 32, 32, 16)
+        add("conv2d_dx", {"x": x, "w": w, "dy": y}, {"stride": 1, "padding": [[1, 1], [1, 1]]}, [],
+            2 * math.prod(y) * 9 * channels)
     for activation in ("relu", "leaky_relu", "sigmoid", "tanh"):
         add(f"{activation}_forward", {"x": image}, {}, [image])
         add(f"{activation}_backward", {"dy": image, "y": image}, {}, [image])

@@ -18,7 +18,7 @@ from .workspace import flat
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
 
-#: dx is gathered, not spread, up to so many outputs, and up to so many pixels of dy with a border for one without.
+#: If that takes a border, dx is gathered up to so many outputs, and up to so many pixels with it for one without it.
 SHORT, WIDER = 64, 1.45
 
 
@@ -108,7 +108,7 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW
     dx = None
     if input_gradient:
         dx = workspace.empty(x.shape, x.dtype)
-        threads.run(spread, work, *_spreading(gradient, dx, w, geometry), workers=workers)
+        threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
     dw, partial, sums, arguments = _correlation(gradient, x, w, geometry)
     threads.run(correlate, work, *arguments, workers=workers)
     if partial is dw:
@@ -123,11 +123,11 @@ def _before_pooling(shape, pool_size):
     return shape[1] * (pool_size[0] or 1), shape[2] * (pool_size[1] or 1)
 
 
-def _spreading(gradient, dx, w, geometry):
+def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
-    setup = _gather(*geometry, gradient[2])
-    if setup is None or not _finite(w):
-        setup = _spread(*geometry, gradient[2])
+    setup = _gather(*geometry, masked)
+    if setup is None or (setup.padded[1] > 0 and not _finite(w)):
+        setup = _spread(*geometry, masked)
     shape, (kh, kw, channels, outputs) = geometry[:2]
     return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient,
             workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
@@ -138,7 +138,7 @@ def _spreading(gradient, dx, w, geometry):
 
 
 def _finite(w):
-    """Whether zeros multiplied with these weights are zeros."""
+    """Whether a border of zeros, multiplied with these weights, gives zeros."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(np.sum(w)))
 
@@ -221,7 +221,9 @@ def _gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     border = tuple((size - 1 - before, rows - rest + before) for size, (before, _), rows, rest in zip(
         w_shape[:2], padding, shape[1:3], result))
-    if stride != (1, 1) or kh * kw == 1 or channels < lanes or outputs > SHORT or min(map(min, border)) < 0:
+    if stride != (1, 1) or min(map(min, border)) < 0:
+        return None
+    if any(map(any, border)) and (channels < lanes or outputs > SHORT):
         return None
     plan, tables = plan_of((shape[0], *result, outputs), (kh, kw), channels, stride, border, shape[1:3],
                            dtype.itemsize, workers)

@@ -85,15 +85,13 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
 
     The units are bands of dx, so that no two workers write to the same place; for each row m of the kernel, those rows
     of dy take part whose m-th window row lies in the band.
+
+    With ``gathers``, the plan is one for ``gather``, which then does it all.
     """
     plan = unpacked(sizes, row, step, out)
     if gathers:
         gather(worker, workers, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
                w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
-        return
-    if kh == 1 and kw == 1 and plan.out_height == plan.height and plan.out_width == plan.width and not plan.padded:
-        spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
-                      w_scratch, zeros, count_up, dx, outputs, lanes)
         return
     few = len(windows) > 0
     height = plan.band * plan.row_step
@@ -214,9 +212,10 @@ def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_h
 
         dx[i, j, c] = sum_mno dy[i + top - m, j + left - n, o] w[m, n, c, o]
 
-    This is a convolution of dy, with a border of zeros, with the kernel turned by half a turn; the plan is that of
-    this convolution, in which dy is the image. A pixel's sum stays in registers, where ``spread`` adds to dx in memory
-    for each of the kernel's elements; but with the border there is more to multiply.
+    This is a convolution of dy, with a border of zeros and the kernel turned by half a turn; in its plan, dy is the
+    image. A pixel's sum stays in registers, where ``spread_taps`` adds to dx in memory for each of the kernel's
+    elements; but with the border there is more to multiply. A window of a single pixel, as in every dense layer, needs
+    no border.
     """
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, weights = np.int64(0), np.bool_(False), w_scratch[worker]
@@ -244,31 +243,6 @@ def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_h
             pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
             product(source, base, plan.row, zero, pixels, plan.step, len(plan.step), weights, zero, width, zeros, zero,
                     dx, pixel * channels + c, plan.out, used, lanes, no, no)
-
-
-@part
-def spread_pixels(worker, workers, plan, images, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
-                  w_scratch, zeros, count_up, dx, outputs, lanes):
-    """dx where windows are single pixels, as in every dense layer: a matrix product, with w transposed on the way."""
-    units = (images + plan.images - 1) // plan.images * plan.bands
-    zero, no, channels, weights = np.int64(0), np.bool_(False), plan.channels, w_scratch[worker]
-    source, base, held_unit = dy, zero, -1
-    for c in range(0, channels, PANEL * lanes):
-        used = min(PANEL * lanes, channels - c)
-        first_unit, last_unit = units_of(worker, workers, units, c, used, channels)
-        if first_unit == last_unit:
-            continue
-        width = panel_width(used, lanes)
-        pack_transposed(w, c * outputs, used, outputs, width, lanes, weights, zero)
-        for unit in range(first_unit, last_unit):
-            first, count, top, rows = place(plan, unit, images)
-            pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
-            if unit != held_unit:
-                source, base = unit_of_dy(plan.out_height, plan.out_width, dy, mask, masked, argmax, pool_height,
-                                          pool_width, first, count, top, top + rows, outputs, lanes, dy_scratch[worker])
-                held_unit = unit
-            product(source, base, plan.out, zero, pixels, count_up, outputs, weights, zero, width, zeros, zero, dx,
-                    pixel * channels + c, plan.row, used, lanes, no, no)
 
 
 @part

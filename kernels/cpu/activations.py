@@ -16,8 +16,9 @@ from ..reference.activations import (
     tanh_forward,
 )
 from . import threads, workspace
-from .compiling import kernel, part
+from .compiling import kernel
 from .parallel import on_all, share_of
+from .parts import part
 
 __all__ = [
     "leaky_relu_backward",

@@ -1,6 +1,6 @@
 """Compiling kernels once per machine.
 
-``kernel`` is ``numba.njit`` with the cache switched on and four of its gaps closed (``part`` is it without a cache):
+``kernel`` is ``numba.njit`` with the cache switched on and four of its gaps closed:
 
 * Numba looks at the file of a kernel alone to tell whether its compiled form is stale, but kernels are made of pieces
   from several files. So the cache directory bears a hash of all files in this folder (and of Numba's version and the
@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import pathlib
@@ -54,10 +53,6 @@ def _fingerprint():
 #: What all compiled functions have in common. Python may go on meanwhile (``nogil``), and a division by zero gives
 #: infinity: Python's way would test every divisor, and no loop with a test in it can be vectorised.
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-
-#: Decorator of a function that only other compiled functions call; it needs no way in from Python or C.
-part = functools.partial(numba.njit, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)
-
 
 def kernel(function):
     """Decorator of a function that Python calls: compiled for the types of the first call, and kept on disk."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import simd
-from .compiling import kernel, part
+from .compiling import kernel
 from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
 from .parallel import on_all
+from .parts import part
 from .plans import unpacked
 from .pooled import pool_rows, unpool_rows
 from .product import panel_width, product

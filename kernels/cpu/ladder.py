@@ -14,8 +14,9 @@ import numpy as np
 
 from .. import NO_PADDING, checks
 from . import conv2d, simd, threads
-from .compiling import kernel, part
+from .compiling import kernel
 from .parallel import on_all
+from .parts import part
 from .product import product
 
 

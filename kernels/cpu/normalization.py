@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import checks
 from . import threads, workspace
-from .compiling import kernel, part
+from .compiling import kernel
 from .parallel import on_all
+from .parts import part
 
 #: Numbers in a piece.
 PIECE = 1 << 14

@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import checks
 from . import threads, workspace
-from .compiling import kernel, part
+from .compiling import kernel
 from .parallel import on_all, share_of
+from .parts import part
 
 #: Squares are summed in pieces of this many, so that the sum does not depend on the number of threads.
 PIECE = 4096

@@ -8,7 +8,7 @@ rows follow each other, so that a tile walks through memory in one direction. Th
 from __future__ import annotations
 
 from . import simd
-from .compiling import part
+from .parts import part
 
 
 @part

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .compiling import part
+from .parts import part
 
 INT64 = ir.IntType(64)
 BYTES = ir.IntType(8).as_pointer()

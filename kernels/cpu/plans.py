@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .compiling import part
+from .parts import part
 
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
 UNIT_BYTES = 1 << 18

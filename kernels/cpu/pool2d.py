@@ -14,9 +14,10 @@ import numpy as np
 
 from .. import NO_PADDING, checks
 from . import simd, threads, workspace
-from .compiling import kernel, part
+from .compiling import kernel
 from .packing import fill
 from .parallel import on_all
+from .parts import part
 
 #: Windows in a tile.
 ROWS = 4

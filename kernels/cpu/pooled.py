@@ -8,7 +8,7 @@ passes ask for, again a unit at a time.
 from __future__ import annotations
 
 from . import simd
-from .compiling import part
+from .parts import part
 
 #: Windows in a tile.
 ROWS = 4

@@ -16,7 +16,7 @@ the cache while the tiles go over it; y keeps the sums in between, so cutting do
 from __future__ import annotations
 
 from . import simd
-from .compiling import part
+from .parts import part
 
 #: Numbers of w in a chunk: 32 KB in float32.
 CHUNK = 1 << 13

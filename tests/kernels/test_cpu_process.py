@@ -9,10 +9,12 @@ import pathlib
 import subprocess
 import sys
 
+import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
 from kernels.cpu import compiling
+from kernels.cpu.parts import part
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -169,6 +171,32 @@ def test_no_two_compiled_functions_share_a_name():
                 found.setdefault((function.__module__, function.__qualname__), set()).add(function)
     assert len(found) > 40
     assert [name for name, functions in found.items() if len(functions) > 1] == []
+
+
+@part
+def twice(x):
+    return 2 * x
+
+
+@part
+def twice_and_larger(x):
+    return max(twice(x), x)
+
+
+@numba.njit  # no cache, from which the parts would be missing
+def twice_and_larger_and_one(x):
+    return twice_and_larger(x) + 1
+
+
+def test_a_part_ends_up_in_its_kernels_and_has_no_machine_code_of_its_own():
+    assert twice_and_larger_and_one(20) == 41
+    known = []
+    for dispatcher in (twice, twice_and_larger, twice_and_larger_and_one):
+        compiled, = dispatcher.overloads.values()
+        known.append(compiled.library._codegen._engine.is_symbol_defined(compiled.fndesc.llvm_func_name))
+    assert known == [False, False, True]
+    with pytest.raises(TypeError, match="twice: only compiled code can call this part of a kernel"):
+        twice(20)
 
 
 @pytest.mark.slow  # compiles the convolutions twice

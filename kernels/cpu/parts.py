@@ -1,11 +1,10 @@
 """``part``: the decorator of a function that only other compiled functions call.
 
 Kernels are made of parts, which are made of parts. Numba would treat each of them as if a program might call it: link
-what it calls into it, optimise all of that as a whole and translate it into machine code, which nobody ever runs, since
-the kernel takes the parts in, optimises once more, and has machine code of its own. Five levels deep, that was
-half of the time that the kernels took to compile. So a part stops at LLVM's intermediate code here, and only kernels
-go all the way: the same instructions come out, and the first training step of document 2's network, with nothing
-cached, waits 15 s for its kernels in the place of 24 (two cores at 2.5 GHz).
+what it calls into it, optimise all of that as a whole and translate it into machine code. Nobody would ever run that:
+the kernel takes the parts in, is optimised as a whole once more, and has machine code of its own. So a part stops at
+LLVM's intermediate code here, and only kernels go all the way. They are as fast as before, and with nothing cached the
+first training step of document 2's network ends after 17 s instead of 27 (medians, Cascade Lake, 2.5 GHz).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from strategies import FLOATS, assert_close, conv2d_cases, dense_cases, pool2d_c
 
 from kernels import cpu, im2col, reference
 from kernels.cpu import conv2d, ladder, plans, threads, workspace
+from kernels.cpu.exponential import exponential
 
 #: The tolerances that the back-end promises, relative to the sum of absolute products.
 RTOL = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-6}
@@ -352,6 +354,26 @@ def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
     assert sum(len(buffer) for buffers in workspace._buffers.values() for buffer, _ in buffers) < 1_200_000
     workspace.clear()
     assert not any(workspace._buffers.values())
+
+
+@numba.njit
+def exponentials(x):
+    y = np.empty_like(x)
+    for i in range(len(x)):
+        y[i] = exponential(x[i], x.dtype.type)
+    return y
+
+
+@pytest.mark.parametrize("dtype, lowest", [(np.float32, -87.33654), (np.float64, -708.3964185322641)])
+def test_exponentials(dtype, lowest):
+    number = np.finfo(dtype)
+    x = -np.concatenate([np.linspace(0, -lowest, 200_001), np.geomspace(1e-30, 1, 1001),
+                         np.log(2) * (np.arange(-lowest) + 0.5)]).astype(dtype)  # the last ones lie between two n
+    exact = np.exp(x.astype(np.longdouble))
+    got = exponentials(x)
+    assert got.dtype == dtype and np.max(np.abs(got - exact) / exact) <= 2 * number.eps
+    extremes = exponentials(np.array([0, -0.0, -math.inf, math.nan, 1.01 * lowest, -1e30, -number.max], dtype))
+    np.testing.assert_array_equal(extremes, [1, 1, 0, math.nan, 0, 0, 0])
 
 
 def test_memory_is_used_again():

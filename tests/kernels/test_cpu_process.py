@@ -45,6 +45,7 @@ def step(dtype=np.float32):
     flat = np.random.default_rng(0).normal(size=(4, 100_003)).astype(dtype) ** 2
     cpu.adam_step(*flat, 3)
     digest.update(flat.tobytes())
+    digest.update(cpu.sigmoid_forward(-flat[0]).tobytes())
     norm = cpu.clip_by_global_norm(flat[0], 1.0)
     digest.update(np.float64(norm).tobytes())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ Kernels are made of parts, which are made of parts. Numba would treat each of th
 what it calls into it, optimise all of that as a whole and translate it into machine code. Nobody would ever run that:
 the kernel takes the parts in, is optimised as a whole once more, and has machine code of its own. So a part stops at
 LLVM's intermediate code here, and only kernels go all the way. They are as fast as before, and with nothing cached the
-first training step of document 2's network ends after 17 s instead of 27 (medians, Cascade Lake, 2.5 GHz).
+first training step of document 2's network ends after 18 s instead of 30 (medians of three, Cascade Lake, 2.5 GHz).
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ the pieces together in float64: independent of the number of threads, and more e
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import checks
 from . import threads, workspace
 from .compiling import kernel
-from .parallel import on_all
+from .parallel import on_all, share_of
 from .parts import part
 
 #: Numbers in a piece.
@@ -165,16 +167,18 @@ def _combine(workers, *arguments):
 @part
 def _drop_share(worker, workers, x, rate, seed, draw, mask, y):
     """``y = x mask / (1 - rate)``; with ``draw`` the mask is made first, element i from the i-th splitmix64 number."""
-    size, scale, zero = len(x), x.dtype.type(1.0 / (1.0 - rate)), x.dtype.type(0)
-    first, last = size * worker // workers, size * (worker + 1) // workers
+    scale, zero = x.dtype.type(1.0 / (1.0 - rate)), x.dtype.type(0)
+    first = np.uint64(len(x) * worker // workers)
+    x, mask, y = share_of(x, worker, workers), share_of(mask, worker, workers), share_of(y, worker, workers)
     if draw:
-        for i in range(first, last):
-            z = seed + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
+        least = np.uint64(math.ceil(rate * 2.0**24))
+        for i in range(len(mask)):
+            z = seed + (first + np.uint64(i + 1)) * np.uint64(0x9E3779B97F4A7C15)
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z = z ^ (z >> np.uint64(31))
-            mask[i] = np.float64(z >> np.uint64(40)) * 2.0**-24 >= rate
-    for i in range(first, last):
+            mask[i] = z >> np.uint64(40) >= least  # its upper 24 bits, against those of the rate
+    for i in range(len(x)):
         y[i] = scale * x[i] if mask[i] else zero
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..reference.loss import cross_entropy, mean_squared_error
 from .compiling import kernel
+from .exponential import exponential
 from .workspace import flat
 
 __all__ = ["cross_entropy", "mean_squared_error", "softmax_cross_entropy"]
@@ -47,7 +48,8 @@ def _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits):
                 largest = logits[i, k]
         exponentials, shifted = number(0), number(0)
         for k in range(classes):
-            dlogits[i, k] = math.exp(logits[i, k] - largest)
+            dlogits[i, k] = exponential(logits[i, k] - largest, number)
+        for k in range(classes):
             exponentials += dlogits[i, k]
             shifted += logits[i, k] - largest
         logarithm = number(math.log(exponentials))

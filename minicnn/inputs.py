@@ -86,6 +86,9 @@ def sample_weights(y, sample_weight, class_weight):
 def _check_finite(name, x):
     for start in range(0, len(x), _ROWS):
         block = x[start:start + _ROWS]
+        with np.errstate(all="ignore"):
+            if np.isfinite(np.sum(block)):  # a sum of finite numbers may overflow, but none of others is finite
+                continue
         finite = np.isfinite(block)
         if not finite.all():
             row, *place = (int(i) for i in np.argwhere(~finite)[0])

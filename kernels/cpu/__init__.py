@@ -17,6 +17,7 @@ from .activations import (
     tanh_backward,
     tanh_forward,
 )
+from .arrays import assign, is_finite
 from .conv2d import (
     conv2d_backward,
     conv2d_forward,
@@ -41,6 +42,7 @@ from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "adam_step",
+    "assign",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_backward",
@@ -62,6 +64,7 @@ __all__ = [
     "dropout_backward",
     "dropout_forward",
     "get_num_threads",
+    "is_finite",
     "leaky_relu_backward",
     "leaky_relu_forward",
     "max_pool2d_backward",

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import NO_PADDING, checks
 from . import simd, threads, workspace
+from .arrays import is_finite
 from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
@@ -114,7 +115,7 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW
     if partial is dw:
         return dx, dw, sums[0, :w.shape[3]]
     db = np.empty(w.shape[3], w.dtype)
-    add_splits(partial, dw.reshape(-1), sums, db)
+    threads.run(add_splits, partial.size, partial, dw.reshape(-1), sums, db, workers=workers)
     return dx, dw, db
 
 
@@ -126,7 +127,7 @@ def _before_pooling(shape, pool_size):
 def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
     setup = _gather(*geometry, masked)
-    if setup is None or (setup.padded[1] > 0 and not _finite(w)):
+    if setup is None or (setup.padded[1] > 0 and not is_finite(w)):  # where zeros of a border would give NaN
         setup = _spread(*geometry, masked)
     shape, (kh, kw, channels, outputs) = geometry[:2]
     return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient,
@@ -135,12 +136,6 @@ def _spreading(gradient, masked, dx, w, geometry):
             setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
             workspace.scratch("padded dx", setup.padded, dx.dtype),
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
-
-
-def _finite(w):
-    """Whether a border of zeros, multiplied with these weights, gives zeros."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.sum(w)))
 
 
 def _correlation(gradient, x, w, geometry):

@@ -15,7 +15,7 @@ import numpy as np
 from . import simd
 from .compiling import kernel
 from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
-from .parallel import on_all
+from .parallel import on_all, share_of
 from .parts import part
 from .plans import unpacked
 from .pooled import pool_rows, unpool_rows
@@ -284,19 +284,24 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
 
 
 @kernel
-def add_splits(partial, dw, sums, db):
+def add_splits(workers, *arguments):
+    """dw and db from their partial sums; the arguments are those of ``add_splits_share``."""
+    on_all(add_splits_share, workers, arguments)
+
+
+@part
+def add_splits_share(worker, workers, partial, dw, sums, db):
     """``dw[i] = sum_s partial[s, i]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
-    splits = len(partial)
-    for i in range(len(dw)):
-        total = partial[0, i]
+    splits, total = len(partial), share_of(dw, worker, workers)
+    total[:] = share_of(partial[0], worker, workers)
+    for s in range(1, splits):
+        addend = share_of(partial[s], worker, workers)
+        for i in range(len(total)):
+            total[i] += addend[i]
+    for o in range(len(db) * worker // workers, len(db) * (worker + 1) // workers):
+        db[o] = sums[0, o]
         for s in range(1, splits):
-            total += partial[s, i]
-        dw[i] = total
-    for o in range(len(db)):
-        total = sums[0, o]
-        for s in range(1, splits):
-            total += sums[s, o]
-        db[o] = total
+            db[o] += sums[s, o]
 
 
 @part

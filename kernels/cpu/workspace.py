@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,13 +31,9 @@ _scratch = threading.local()
 
 def empty(shape, dtype):
     """An array with arbitrary contents, C-contiguous and, if large, aligned to a cache line."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
+    size = _size(shape, dtype)
     if size < POOLED_BYTES:
         return np.empty(shape, dtype)
-    # eight sizes between two powers of two, so that batches of nearly the same size share buffers
-    grain = 1 << (size.bit_length() - 4)
-    size = -(-size // grain) * grain
     with _lock:
         buffers = _buffers.setdefault(size, [])
         place = next(_idle_places(buffers), None)
@@ -47,6 +44,17 @@ def empty(shape, dtype):
             buffers.append(buffers.pop(place))
         buffer, start = buffers[-1]
         return np.ndarray(shape, dtype, buffer, start)
+
+
+@lru_cache(1024)
+def _size(shape, dtype):
+    """The bytes of an array, if it is large those of its buffer."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < POOLED_BYTES:
+        return size
+    # eight sizes between two powers of two, so that batches of nearly the same size share buffers
+    grain = 1 << (size.bit_length() - 4)
+    return -(-size // grain) * grain
 
 
 def scratch(name, shape, dtype):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from minicnn import data, models, optimizers
+from minicnn import data, inputs, models, optimizers
 from minicnn.layers import Conv2D, Dense, Dropout, Flatten, Input
 
 
@@ -100,6 +100,10 @@ def test_initial_epoch_goes_on_in_the_same_order():
     assert whole.parameters.tobytes() == parts.parameters.tobytes()
 
 
+def test_finite_numbers_whose_sum_overflows_are_taken():
+    inputs.images(compiled(), np.full((20, *small_data()[0].shape[1:]), np.finfo(np.float32).max, np.float32))
+
+
 def test_class_weight_is_sample_weight_by_class():
     x, y = small_data(16)
     a, b = compiled(), compiled()
@@ -177,6 +181,8 @@ def bad(change):
     (lambda x, y: (x, y - 1), ValueError, "0 to 2"),
     (lambda x, y: (np.where(x == x[7, 1, 2, 0], np.nan, x), y), ValueError, r"nan in example 7 at \(1, 2, 0\)"),
     (lambda x, y: (np.where(x == x[3, 0, 0, 0], -np.inf, x), y), ValueError, "-inf in example 3"),
+    (lambda x, y: (np.where(x == x[3, 0, 0, 0], np.inf, np.where(x == x[5, 0, 0, 0], -np.inf, x)), y), ValueError,
+     "got inf in example 3"),
     (lambda x, y: (x.astype(complex), y), TypeError, "complex"),
     (lambda x, y: (x.astype(str), y), TypeError, "array of numbers"),
     (lambda x, y: (x.astype(object), y), TypeError, "object"),

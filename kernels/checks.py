@@ -67,6 +67,8 @@ def shaped(name, value, shape, dtype=None):
 
 def integer(name, value, minimum):
     """An integer that is at least ``minimum``; booleans and floats are refused."""
+    if type(value) is int and value >= minimum:  # nearly always
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     try:
@@ -80,8 +82,6 @@ def integer(name, value, minimum):
 
 def pair(name, value, minimum=1):
     """``value`` or ``(vertical, horizontal)`` as a pair of integers."""
-    if _is_settled(value, minimum):
-        return value
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise ValueError(f"{name}: expected an integer or a pair (vertical, horizontal), got {value!r}")
@@ -89,16 +89,8 @@ def pair(name, value, minimum=1):
     return (integer(name, value, minimum),) * 2
 
 
-def _is_settled(value, minimum):
-    """Whether this is a pair of Python's own integers, as layers pass it, and nothing is left to be asked or done."""
-    return (type(value) is tuple and len(value) == 2 and type(value[0]) is int and type(value[1]) is int
-            and value[0] >= minimum and value[1] >= minimum)
-
-
 def padding_pairs(padding):
     """``((top, bottom), (left, right))`` as four integers, none of them negative."""
-    if type(padding) is tuple and len(padding) == 2 and _is_settled(padding[0], 0) and _is_settled(padding[1], 0):
-        return padding
     try:
         (top, bottom), (left, right) = padding
     except (TypeError, ValueError):

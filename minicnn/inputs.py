@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kernels import arrays
 from minicnn import shapes
 
 _ROWS = 4096  # rows looked at together: bounds the memory of checks and casts on arrays of any size
@@ -86,12 +87,8 @@ def sample_weights(y, sample_weight, class_weight):
 def _check_finite(name, x):
     for start in range(0, len(x), _ROWS):
         block = x[start:start + _ROWS]
-        with np.errstate(all="ignore"):
-            if np.isfinite(np.sum(block)):  # a sum of finite numbers may overflow, but none of others is finite
-                continue
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, *place = (int(i) for i in np.argwhere(~finite)[0])
+        if not arrays.is_finite(block):
+            row, *place = (int(i) for i in np.argwhere(~np.isfinite(block))[0])
             value = block[(row, *place)]
             raise ValueError(f"{name}: expected finite numbers, got {value} in example {start + row}"
                              f"{' at ' + str(tuple(place)) if place else ''}; remove such examples or "

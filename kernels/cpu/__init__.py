@@ -17,7 +17,7 @@ from .activations import (
     tanh_backward,
     tanh_forward,
 )
-from .arrays import assign, is_finite
+from .arrays import assign
 from .conv2d import (
     conv2d_backward,
     conv2d_forward,
@@ -64,7 +64,6 @@ __all__ = [
     "dropout_backward",
     "dropout_forward",
     "get_num_threads",
-    "is_finite",
     "leaky_relu_backward",
     "leaky_relu_forward",
     "max_pool2d_backward",

@@ -1,4 +1,4 @@
-"""Copies on all cores, and a look for numbers that are not finite.
+"""Copies on all cores.
 
 A training step copies every layer's gradients to their places in one flat vector. The workers take the same shares of
 it that they have just computed, so that each copies what is still in its own cache.
@@ -25,13 +25,6 @@ def assign(destination, source):
         arrays.assign(destination, source)
 
 
-def is_finite(array):
-    """Whether no element is NaN or infinite."""
-    if array.dtype not in checks.FLOATS or not array.flags.carray:
-        return arrays.is_finite(array)
-    return bool(_is_finite(array.reshape(-1)))
-
-
 @part
 def _copy_share(worker, workers, source, destination):
     numbers, places = share_of(source, worker, workers), share_of(destination, worker, workers)
@@ -42,17 +35,3 @@ def _copy_share(worker, workers, source, destination):
 @kernel
 def _copy(workers, *arguments):
     on_all(_copy_share, workers, arguments)
-
-
-@kernel
-def _is_finite(values):
-    return _sum_of_zeros(values) == 0
-
-
-@part(fastmath={"reassoc"})
-def _sum_of_zeros(values):
-    """0 times NaN or infinity is NaN, 0 times anything else is 0."""
-    total = values.dtype.type(0)
-    for i in range(len(values)):
-        total += values[i] * values.dtype.type(0)
-    return total

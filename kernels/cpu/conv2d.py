@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import NO_PADDING, checks
+from .. import NO_PADDING, arrays, checks
 from . import simd, threads, workspace
-from .arrays import is_finite
 from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
@@ -127,7 +126,7 @@ def _before_pooling(shape, pool_size):
 def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
     setup = _gather(*geometry, masked)
-    if setup is None or (setup.padded[1] > 0 and not is_finite(w)):  # where zeros of a border would give NaN
+    if setup is None or (setup.padded[1] > 0 and not arrays.is_finite(w)):  # where zeros of a border would give NaN
         setup = _spread(*geometry, masked)
     shape, (kh, kw, channels, outputs) = geometry[:2]
     return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient,

@@ -32,22 +32,21 @@ def test_count_correct_takes_the_first_of_equal_logits():
     assert type(arrays.count_correct(logits, np.array([1, 0, 1, 2]))) is int
 
 
-@pytest.mark.parametrize("backend", [arrays, cpu])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_is_finite(backend, dtype):
+def test_is_finite(dtype):
     for size in (0, 1, 7, 100):
         numbers = np.full(size, np.finfo(dtype).max, dtype)  # a plain sum of these would be infinite
-        assert backend.is_finite(numbers) is True
+        assert arrays.is_finite(numbers) is True
         for place in range(size):
             for bad in (np.nan, np.inf, -np.inf):
                 changed = numbers.copy()
                 changed[place] = bad
-                assert backend.is_finite(changed) is False
+                assert arrays.is_finite(changed) is False
     both = np.array([[1, np.inf], [2, -np.inf]], dtype)
-    assert backend.is_finite(both) is False and backend.is_finite(both[:, :1]) is True
+    assert arrays.is_finite(both) is False and arrays.is_finite(both[:, :1]) is True
     both.flags.writeable = False
-    assert backend.is_finite(both) is False
-    assert backend.is_finite(np.arange(3, dtype=np.uint8)) is True
+    assert arrays.is_finite(both) is False
+    assert arrays.is_finite(np.arange(3, dtype=np.uint8)) is True
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -32,6 +32,7 @@ def test_count_correct_takes_the_first_of_equal_logits():
     assert type(arrays.count_correct(logits, np.array([1, 0, 1, 2]))) is int
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_is_finite(dtype):
     for size in (0, 1, 7, 100):

@@ -32,8 +32,8 @@ def laid_out(value, dtype=None):
 
 
 def extremes(value):
-    """The smallest and the largest element of an integer array."""
-    return value.min(), value.max()
+    """The smallest and the largest element of an integer array; of unsigned ones none is below 0."""
+    return 0 if value.dtype.kind == "u" else value.min(), value.max()
 
 
 def is_writeable(value):

@@ -31,8 +31,9 @@ Promises of every back-end
 * NaN and infinity go through, relu, max-pooling and softmax included.
 * The same bits for the same input, whatever the number of threads (``im2col`` leaves its products to BLAS and can
   promise this for an equal number of threads only).
-* Padding is left out of a sum rather than multiplied by zero where the back-end can choose; with infinite weights or
-  gradients the two differ, and no back-end is bound to either.
+* Padding is left out of a sum rather than multiplied by zero where the back-end can choose, and so are the zeros in a
+  gradient that comes through max-pooling. With factors that are infinite or NaN the two differ, and no back-end is
+  bound to either.
 * ``clip_by_global_norm`` sums squares in float64 and leaves gradients alone whose norm is not finite; ``argmax`` may be
   of any integer type; ``cross_entropy`` takes the logarithm of ``max(p, tiny)``, tiny the smallest normal number.
 * Wrong shapes, types or sizes raise ``ValueError`` or ``TypeError`` before any arithmetic, naming the argument, what
@@ -105,6 +106,12 @@ FUSED = {
     "dense_relu_forward": "(x, w, b=None) -> y = relu(dense_forward(...))",
     "dense_relu_backward": "(dy, y, x, w, input_gradient=True) -> dx or None, dw, db",
 }
+
+#: Functions that a back-end with ``TAKES_OUT = True`` offers with one argument more, ``out=None``. With
+#: ``out=(dw, db)``, arrays like w and b (or None for a new one), it writes the gradients there, and these arrays are
+#: what it returns. That saves a training step the copy of all gradients into one vector.
+OUT = ("conv2d_backward", "dense_backward", "conv2d_relu_backward", "conv2d_relu_max_pool2d_backward",
+       "dense_relu_backward")
 
 #: Array functions that a back-end offers when its arrays are not NumPy's (``cuda``: they live on the device), or where
 #: it has a faster way (``cpu`` copies on all cores). For all others ``minicnn`` uses the NumPy versions in

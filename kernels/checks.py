@@ -65,6 +65,14 @@ def shaped(name, value, shape, dtype=None):
     return value
 
 
+def target(name, value, shape, dtype):
+    """An array of exactly this shape and type that a result can be written to as it is."""
+    if shaped(name, value, shape, dtype) is not value or not is_writeable(value):
+        raise ValueError(f"{name}: expected a writeable, C-contiguous, aligned array in native byte order, because the "
+                         f"result is written there; got strides {value.strides}, dtype {value.dtype}")
+    return value
+
+
 def integer(name, value, minimum):
     """An integer that is at least ``minimum``; booleans and floats are refused."""
     if type(value) is int and value >= minimum:  # nearly always

@@ -31,6 +31,8 @@ class Operations:
         for name in ARRAYS:
             setattr(self, name, getattr(backend, name, None) or getattr(arrays, name))
 
+    # ``out``, below, is where the layer wants dw and db (``kernels.OUT``). Only some back-ends write them there.
+
     @property
     def pools_convolutions(self):
         """Whether a convolution with relu and the max-pooling behind it can be one call (``minicnn/fusing.py``)."""
@@ -40,9 +42,12 @@ class Operations:
         """``y, argmax``: the fused function of a back-end that ``pools_convolutions``."""
         return self.backend.conv2d_relu_max_pool2d_forward(*arguments)
 
-    def conv2d_relu_max_pool2d_backward(self, *arguments):
+    def conv2d_relu_max_pool2d_backward(self, *arguments, out=None):
         """``dx`` (or None), ``dw``, ``db``: the fused function of a back-end that ``pools_convolutions``."""
-        return self.backend.conv2d_relu_max_pool2d_backward(*arguments)
+        return self.backend.conv2d_relu_max_pool2d_backward(*arguments, **self._out(out))
+
+    def _out(self, out):
+        return {"out": out} if getattr(self.backend, "TAKES_OUT", False) else {}
 
     def _fused(self, function, activation):
         return getattr(self.backend, function, None) if activation == "relu" else None
@@ -53,15 +58,15 @@ class Operations:
             return fused(x, w, b, stride, padding)
         return self.activate(activation, self.backend.conv2d_forward(x, w, b, stride, padding))
 
-    def conv2d_backward(self, dy, y, x, w, stride, padding, activation="linear", input_gradient=True):
+    def conv2d_backward(self, dy, y, x, w, stride, padding, activation="linear", input_gradient=True, out=None):
         """``dx`` (or None), ``dw``, ``db`` of ``conv2d_forward`` with the same activation; ``y`` is its result."""
         if y is None:
             raise RuntimeError("backward: the latest forward pass took this convolution and the pooling behind it in "
                                "one step; call the model's backward, or every layer's forward and then its backward")
         if fused := self._fused("conv2d_relu_backward", activation):
-            return fused(dy, y, x, w, stride, padding, input_gradient)
+            return fused(dy, y, x, w, stride, padding, input_gradient, **self._out(out))
         dy = self.activate_backward(activation, dy, y)
-        return self.backend.conv2d_backward(dy, x, w, stride, padding, input_gradient)
+        return self.backend.conv2d_backward(dy, x, w, stride, padding, input_gradient, **self._out(out))
 
     def dense_forward(self, x, w, b, activation="linear"):
         """``activation(x w + b)``."""
@@ -69,12 +74,12 @@ class Operations:
             return fused(x, w, b)
         return self.activate(activation, self.backend.dense_forward(x, w, b))
 
-    def dense_backward(self, dy, y, x, w, activation="linear", input_gradient=True):
+    def dense_backward(self, dy, y, x, w, activation="linear", input_gradient=True, out=None):
         """``dx`` (or None), ``dw``, ``db`` of ``dense_forward`` with the same activation; ``y`` is its result."""
         if fused := self._fused("dense_relu_backward", activation):
-            return fused(dy, y, x, w, input_gradient)
+            return fused(dy, y, x, w, input_gradient, **self._out(out))
         dy = self.activate_backward(activation, dy, y)
-        return self.backend.dense_backward(dy, x, w, input_gradient)
+        return self.backend.dense_backward(dy, x, w, input_gradient, **self._out(out))
 
     def activate(self, activation, x):
         """The activation of that name; "linear" gives ``x`` itself."""

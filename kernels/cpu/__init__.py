@@ -2,7 +2,8 @@
 
 ``README.md`` in this folder leads from the loops of ``reference`` to these kernels, step by step. In short: ``simd.py``
 has the register tile, ``product.py`` the one matrix product that uses it, ``plans.py`` the tables that make a
-convolution such a product, ``convolution.py`` the kernels that walk them on all cores.
+convolution such a product, ``convolution.py`` the kernels that walk them on all cores, ``winners.py`` those of the
+gradient through max-pooling.
 """
 
 from .activations import (
@@ -39,6 +40,9 @@ from .normalization import (
 from .optimizers import adam_step, clip_by_global_norm, sgd_step
 from .pool2d import avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward
 from .threads import get_num_threads, set_num_threads
+
+#: See ``kernels.OUT``.
+TAKES_OUT = True
 
 __all__ = [
     "adam_step",

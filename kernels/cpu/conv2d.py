@@ -13,10 +13,15 @@ from . import simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
+from .winners import backward_from_winners
 from .workspace import flat
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
+
+#: Bytes of an image that are gone over again and again where only the winners of a pooling count: they, and what goes
+#: with them, stay in a first-level cache of 32 KB.
+GROUP_BYTES = 5 << 12
 
 #: If that takes a border, dx is gathered up to so many outputs, and up to so many pixels with it for one without it.
 SHORT, WIDER = 64, 1.45
@@ -35,19 +40,19 @@ def conv2d_relu_forward(x, w, b=None, stride=1, padding=NO_PADDING):
     return _forward(*checks.conv2d_forward(x, w, b, stride, padding), relu=True)
 
 
-def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True):
-    """``dx`` (or None), ``dw`` and ``db``, as in ``reference.conv2d_backward``."""
+def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
+    """``dx`` (or None), ``dw`` and ``db``, as in ``reference.conv2d_backward``; ``out`` as in ``kernels.OUT``."""
     dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, stride, padding)
-    return _backward(dy, None, x, w, stride, padding, input_gradient)
+    return _backward(dy, None, x, w, stride, padding, input_gradient, gradients_of(w, out))
 
 
-def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True):
+def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
     """Gradients through ``conv2d_relu_forward``, from its result y: dy counts only where y is above 0.
 
     Both passes that read dy drop the rest as they read it, so the masked dy is never written to memory.
     """
     dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, stride, padding, y)
-    return _backward(dy, y, x, w, stride, padding, input_gradient)
+    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out))
 
 
 def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
@@ -62,15 +67,32 @@ def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, p
 
 
 def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PADDING, pool_size=2,
-                                    input_gradient=True):
-    """Gradients through ``conv2d_relu_max_pool2d_forward``, from its results y and argmax."""
+                                    input_gradient=True, out=None):
+    """Gradients through ``conv2d_relu_max_pool2d_forward``, from its results y and argmax.
+
+    Only the winners of the windows are looked at (``winners.py``), where that pays.
+    """
     x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
     pool_size, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     argmax = checks.window_places(argmax, y_shape, pool_size)
     argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
-    return _backward(dy, y, x, w, stride, padding, input_gradient, pool_size, argmax)
+    setup = _winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype,
+                     threads.get_num_threads(), pool_size)
+    gradients = gradients_of(w, out)
+    if setup is None:
+        return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
+    return _backward_from_winners(setup, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients)
 
+
+def gradients_of(w, out):
+    """``dw, db``, to be written: new arrays, or those in ``out``."""
+    dw, db = out or (None, None)
+    return (workspace.empty(w.shape, w.dtype) if dw is None else checks.target("out[0]", dw, w.shape, w.dtype),
+            np.empty(w.shape[-1], w.dtype) if db is None else checks.target("out[1]", db, w.shape[-1:], w.dtype))
+
+
+_OFFSETS = np.dtype(np.int32)
 
 # of a convolution without pooling
 _NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
@@ -96,9 +118,11 @@ def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax
     return y
 
 
-def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
+def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
+    dw, db = gradients
     if len(x) == 0:
-        return np.empty_like(x) if input_gradient else None, np.zeros_like(w), np.zeros(w.shape[3], w.dtype)
+        dw[...], db[...] = 0, 0
+        return np.empty_like(x) if input_gradient else None, dw, db
     workers, masked = threads.get_num_threads(), y is not None
     result = _before_pooling(dy.shape, pool_size)
     geometry = x.shape, w.shape, stride, padding, result, x.dtype, workers
@@ -109,13 +133,29 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, pool_size=_NO_WINDOW
     if input_gradient:
         dx = workspace.empty(x.shape, x.dtype)
         threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
-    dw, partial, sums, arguments = _correlation(gradient, x, w, geometry)
+    partial, sums, arguments = _correlation(gradient, x, w, dw, geometry)
     threads.run(correlate, work, *arguments, workers=workers)
     if partial is dw:
-        return dx, dw, sums[0, :w.shape[3]]
-    db = np.empty(w.shape[3], w.dtype)
+        db[...] = sums[0, :w.shape[3]]
+        return dx, dw, db
     threads.run(add_splits, partial.size, partial, dw.reshape(-1), sums, db, workers=workers)
     return dx, dw, db
+
+
+def _backward_from_winners(setup, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients):
+    dx = workspace.empty(x.shape if input_gradient else (0,), x.dtype)
+    dw, db = gradients
+    threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
+                *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), flat(argmax), *pool_size, setup.group,
+                setup.room, flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes,
+                setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
+                workspace.scratch("weights", setup.weights, x.dtype),
+                workspace.scratch("starts", setup.starts, _OFFSETS),
+                workspace.scratch("gradients", setup.places, x.dtype),
+                workspace.scratch("places", setup.places, _OFFSETS),
+                workspace.scratch("partial", (setup.splits * w.size,), x.dtype), np.zeros(setup.sums, x.dtype),
+                workers=setup.workers)
+    return dx if input_gradient else None, dw, db
 
 
 def _before_pooling(shape, pool_size):
@@ -137,13 +177,12 @@ def _spreading(gradient, masked, dx, w, geometry):
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
 
 
-def _correlation(gradient, x, w, geometry):
+def _correlation(gradient, x, w, dw, geometry):
     """dw, its partial sums, those of db, and the arguments of ``convolution.correlate_share``."""
     setup = _correlate(*geometry)
-    dw = workspace.empty(w.shape, w.dtype)
     partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
     sums = np.zeros(setup.sums, w.dtype)
-    return dw, partial, sums, (
+    return partial, sums, (
         *setup.tables, setup.taps, len(x), flat(x), *gradient,
         workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
         _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, w.shape[3],
@@ -191,6 +230,23 @@ class Correlation(NamedTuple):
     block: int
     padded: tuple
     dy: tuple
+    sums: tuple
+
+
+class Winners(NamedTuple):
+    """How ``winners_share`` is called."""
+
+    tables: tuple
+    workers: int
+    lanes: int
+    group: int  # windows that a tile goes over
+    room: int  # for so many, in whole vectors
+    splits: int
+    block: int  # channels of y
+    padded: tuple
+    weights: tuple
+    starts: tuple
+    places: tuple
     sums: tuple
 
 
@@ -254,6 +310,28 @@ def _correlate(shape, w_shape, stride, padding, result, dtype, workers):
     return Correlation(tables, lanes, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
                        _padded(plan, workers), (workers, len(plan.row) * min(columns, simd.PANEL * lanes)),
                        (splits + 1, columns))
+
+
+@lru_cache(256)
+def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
+    """None where it would not pay: if rows of a kernel are not whole vectors, or windows have one or two pixels."""
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    if kw * channels % lanes > 0 or math.prod(pool_size) <= 2 or shape[0] == 0:
+        return None
+    wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted, pool_size[0])
+    splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
+    # groups of equal size; the pixels that a window has to itself count, not those that it shares
+    windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
+    group = -(-windows // -(-windows * size * dtype.itemsize // GROUP_BYTES))
+    room = -(-group // lanes) * lanes
+    # a band of dx, with the windows that reach into it from above and below
+    rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
+    padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
+    terms = kh * kw * channels
+    return Winners(tables, workers, lanes, group, room, splits, -(-outputs // (SHARES // splits)), (workers, padded),
+                   (workers, (outputs + lanes) * terms), (workers, room), (workers, (outputs + lanes) * room),
+                   (splits, outputs * lanes))
 
 
 def _padded(plan, workers):

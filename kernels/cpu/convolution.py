@@ -125,7 +125,7 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
             spread_taps(plan, kh, kw, source, base, out, row, count, lowest, count_up, outputs, weights, zeros, target,
                         at, top, end, lanes)
         if plan.padded:
-            copy_unpadded(plan, target, first, count, top, end, lanes, dx)
+            copy_unpadded(plan, target, zero, first, count, top, end, lanes, dx)
 
 
 @part

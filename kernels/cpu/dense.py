@@ -16,16 +16,16 @@ def dense_relu_forward(x, w, b=None):
     return _forward(*checks.dense_forward(x, w, b), relu=True)
 
 
-def dense_backward(dy, x, w, input_gradient=True):
-    """``dx`` (or None), ``dw`` and ``db``, as in ``reference.dense_backward``."""
+def dense_backward(dy, x, w, input_gradient=True, out=None):
+    """``dx`` (or None), ``dw`` and ``db``, as in ``reference.dense_backward``; ``out`` as in ``kernels.OUT``."""
     dy, x, w = checks.dense_backward(dy, x, w)
-    return _backward(dy, None, x, w, input_gradient)
+    return _backward(dy, None, x, w, input_gradient, out)
 
 
-def dense_relu_backward(dy, y, x, w, input_gradient=True):
+def dense_relu_backward(dy, y, x, w, input_gradient=True, out=None):
     """Gradients through ``dense_relu_forward``, from its result y: dy counts only where y is above 0."""
     dy, x, w, y = checks.dense_backward(dy, x, w, y)
-    return _backward(dy, _as_image(y), x, w, input_gradient)
+    return _backward(dy, _as_image(y), x, w, input_gradient, out)
 
 
 def _forward(x, w, b, relu):
@@ -34,10 +34,12 @@ def _forward(x, w, b, relu):
     return y.reshape(x.shape[0], w.shape[1])
 
 
-def _backward(dy, y, x, w, input_gradient):
-    dx, dw, db = conv2d._backward(_as_image(dy), y, _as_image(x), w.reshape(1, 1, *w.shape), (1, 1), NO_PADDING,
-                                  input_gradient)
-    return dx if dx is None else dx.reshape(x.shape), dw.reshape(w.shape), db
+def _backward(dy, y, x, w, input_gradient, out):
+    dw, db = conv2d.gradients_of(w, out)
+    shape = (1, 1, *w.shape)
+    dx, _, _ = conv2d._backward(_as_image(dy), y, _as_image(x), w.reshape(shape), (1, 1), NO_PADDING, input_gradient,
+                                (dw.reshape(shape), db))
+    return dx if dx is None else dx.reshape(x.shape), dw, db
 
 
 def _as_image(rows):

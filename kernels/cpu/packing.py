@@ -32,12 +32,12 @@ def copy_padded(plan, x, base, low, high, count, top, lanes, target):
 
 
 @part
-def copy_unpadded(plan, source, first, count, top, end, lanes, x):
+def copy_unpadded(plan, source, base, first, count, top, end, lanes, x):
     """The way back: rows ``top`` to ``end`` of padded images become rows of ``count`` images from ``first`` on."""
     row_size, target_row = plan.padded_width * plan.channels, plan.width * plan.channels
     for image in range(count):
         for row in range(max(0, top - plan.top), min(plan.height, end - plan.top)):
-            at = (image * plan.padded_height + row + plan.top - top) * row_size + plan.left * plan.channels
+            at = base + (image * plan.padded_height + row + plan.top - top) * row_size + plan.left * plan.channels
             copy(source, at, x, ((first + image) * plan.height + row) * target_row, target_row, lanes)
 
 

@@ -161,6 +161,45 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
     return tile(tile, x, rows, step, types.intp, w, types.intp), codegen
 
 
+@intrinsic
+def tile_add_from(typing, tile, factors, places, i, x, base):
+    """``tile += factors[i] * x[base + places[i] :][: vectors * lanes]``, for a tile of one row."""
+    def codegen(context, builder, signature, args):
+        model, factor, start = _scaled(context, builder, signature, args)
+        multiply_add = model.function("llvm.fmuladd", 3)
+        return model.pack([builder.call(multiply_add, [factor, model.load(start, v), builder.extract_value(args[0], v)])
+                           for v in range(len(tile))])
+
+    return tile(tile, factors, places, types.intp, x, types.intp), codegen
+
+
+@intrinsic
+def tile_add_to(typing, tile, factors, places, i, x, base):
+    """``x[base + places[i] :][: vectors * lanes] += factors[i] * tile``, for a tile of one row."""
+    def codegen(context, builder, signature, args):
+        model, factor, start = _scaled(context, builder, signature, args)
+        multiply_add = model.function("llvm.fmuladd", 3)
+        sums = [builder.call(multiply_add, [factor, builder.extract_value(args[0], v), model.load(start, v)])
+                for v in range(len(tile))]
+        for v, value in enumerate(sums):
+            model.store(value, start, v)
+        return context.get_dummy_value()
+
+    return types.void(tile, factors, places, types.intp, x, types.intp), codegen
+
+
+def _scaled(context, builder, signature, args):
+    """What the two above have in common: ``factors[i]`` in every lane, and the address of ``x[base + places[i]]``."""
+    tile, factors, places, _, x, _ = signature.args
+    _, factor_array, place_array, i, x_array, base = args
+    model = _Model(context, builder, tile)
+    factor = model.broadcast(builder.load(_address(context, builder, factors, factor_array, i)))
+    place = builder.load(_address(context, builder, places, place_array, i))
+    if place.type != INT64:
+        place = builder.sext(place, INT64)
+    return model, factor, _address(context, builder, x, x_array, builder.add(base, place))
+
+
 def _elementwise(result, *tiles):
     """Decorator of a function on LLVM vectors: the same for every vector of the tiles."""
     def decorate(function):
@@ -189,9 +228,11 @@ def tile_zeros(typing, array):
 @intrinsic
 def tile_plus(typing, tile, other):
     """``tile + other``."""
+    add = "add" if isinstance(tile.dtype.dtype, types.Integer) else "fadd"
+
     @_elementwise(tile, tile, other)
     def codegen(builder, model, a, b):
-        return builder.fadd(a, b)
+        return getattr(builder, add)(a, b)
 
     return tile(tile, other), codegen
 

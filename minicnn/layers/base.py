@@ -114,10 +114,17 @@ class Layer:
         """Declare an array that is kept but not trained; it gets its memory as parameters do."""
         self.state_specs[name] = (tuple(shape), initializers.get(initializer))
 
+    @property
+    def places(self):
+        """Where dw and db belong in the model's flat vector, for back-ends that can write them there at once."""
+        return self.gradients["w"], self.gradients.get("b")
+
     def set_gradients(self, **values):
-        """Copy gradients to their places in the model's flat vector; None (no such parameter) is passed over."""
+        """Copy gradients to their places in the model's flat vector, unless they have been written there or the layer
+        has no such parameter.
+        """
         for name, value in values.items():
-            if name in self.gradients:
+            if name in self.gradients and value is not self.gradients[name]:
                 self.ops.assign(self.gradients[name], value)
 
     @property

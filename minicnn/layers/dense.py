@@ -62,7 +62,8 @@ class Dense(Layer):
         return self.y
 
     def backward(self, dy):
-        dx, dw, db = self.ops.dense_backward(dy, self.y, self.x, self.w, self.activation, self.input_gradient)
+        dx, dw, db = self.ops.dense_backward(dy, self.y, self.x, self.w, self.activation, self.input_gradient,
+                                             self.places)
         self.set_gradients(w=dw, b=db)
         return dx
 

@@ -29,17 +29,23 @@ def test_the_numpy_backends_are_complete():
         assert kernels.missing_functions(kernels.get_backend(name)) == []
 
 
+def agreed(backend, name, signature):
+    """The signature that a back-end should offer: with ``out``, if it says that it takes that."""
+    takes_out = getattr(backend, "TAKES_OUT", False) and name in kernels.OUT
+    return declared(signature) + [("out", None)] * takes_out
+
+
 @pytest.mark.parametrize("backend", BACKENDS, ids=name_of)
 @pytest.mark.parametrize("name", kernels.CONTRACT)
 def test_names_and_defaults_are_the_contracts(backend, name):
-    assert offered(getattr(backend, name)) == declared(kernels.CONTRACT[name])
+    assert offered(getattr(backend, name)) == agreed(backend, name, kernels.CONTRACT[name])
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=name_of)
 def test_fused_functions_if_offered_have_the_contracts_names(backend):
     for name, signature in kernels.FUSED.items():
         if hasattr(backend, name):
-            assert offered(getattr(backend, name)) == declared(signature)
+            assert offered(getattr(backend, name)) == agreed(backend, name, signature)
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=name_of)
@@ -51,6 +57,11 @@ def test_every_function_is_documented(backend, name):
 @pytest.mark.parametrize("name", kernels.CONTRACT)
 def test_there_are_good_arguments_for_every_function(name):
     assert set(good_arguments(name)) <= {parameter for parameter, _ in declared(kernels.CONTRACT[name])}
+
+
+def test_the_cpu_backend_writes_gradients_where_they_are_wanted():
+    assert kernels.get_backend("cpu").TAKES_OUT
+    assert set(kernels.OUT) <= {*kernels.CONTRACT, *kernels.FUSED}
 
 
 def test_get_backend_by_name():

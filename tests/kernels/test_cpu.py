@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import FLOATS, assert_close, conv2d_cases, dense_cases, pool2d_cases, values
+from strategies import FLOATS, Conv2DCase, assert_close, conv2d_cases, dense_cases, pool2d_cases, values
 
+import kernels
 from kernels import cpu, im2col, reference
-from kernels.cpu import conv2d, ladder, plans, threads, workspace
+from kernels.cpu import conv2d, ladder, plans, simd, threads, workspace
 from kernels.cpu.exponential import exponential
 
 #: The tolerances that the back-end promises, relative to the sum of absolute products.
@@ -132,24 +133,124 @@ def pooled_and_apart(case, pool_size):
         *apart, *gradients)
 
 
-@FEW
-@given(pooled_cases())
-def test_fused_pooling_is_pooling_of_the_convolution(case):
-    for got, expected in zip(*pooled_and_apart(*case)):
-        assert got.dtype == expected.dtype
-        np.testing.assert_array_equal(got, expected)
+@pytest.fixture
+def all_pixels(monkeypatch):
+    """Let no gradient through a pooling be computed from its winners alone."""
+    monkeypatch.setattr(conv2d, "_winners", lambda *geometry: None)
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_fused_pooling_is_pooling_of_the_convolution(all_pixels):
+    @FEW
+    @given(pooled_cases())
+    def check(case):
+        for got, expected in zip(*pooled_and_apart(*case)):
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+
+    check()
 
 
 @pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
 def test_fused_pooling_stays_within_its_memory(guarded):
     @settings(max_examples=40, deadline=None)
-    @given(pooled_cases())
+    @given(st.one_of(pooled_cases(), winners_cases()))
     def check(case):
         guard = guarded()
         pooled_and_apart(*case)
         guard.check()
 
     check()
+
+
+@st.composite
+def winners_cases(draw, kind="normal"):
+    """Cases, with their windows, whose gradients are computed from the winners alone."""
+    dtype, seed = np.dtype(draw(st.sampled_from(FLOATS))), draw(st.integers(0, 2**32 - 1))
+    kernel, stride, padding = ([draw(st.integers(low, high)) for _ in range(2)]
+                               for low, high in ((1, 4), (1, 3), (0, 2)))
+    pool_size = draw(st.sampled_from([(2, 2), (1, 3), (3, 1), (2, 3), (4, 4), (17, 16)]))
+    # rows of a kernel are whole vectors, their number is one to seven: tiles of six, of three, and single ones
+    smallest = simd.lanes(dtype) // math.gcd(simd.lanes(dtype), kernel[1])
+    channels = smallest * draw(st.integers(1, max(1, 7 * simd.lanes(dtype) // (smallest * kernel[1]))))
+    padding = tuple((p, draw(st.integers(0, 1))) for p in padding)
+    rows, columns = (draw(st.integers(1, 3)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
+    size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
+    images, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40))
+    x = values(seed, (images, *size, channels), dtype, kind)
+    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
+    y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
+    case = Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), np.empty(y_shape, dtype), tuple(stride), padding)
+    return case, pool_size
+
+
+@settings(max_examples=80, deadline=None)
+@given(winners_cases())
+def test_gradients_from_the_winners_alone(case):
+    case, pool_size = case
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+    assert conv2d._winners(case.x.shape, case.w.shape, case.stride, case.padding,
+                           tuple(n // p * p for n, p in zip(case.dy.shape[1:3], pool_size)), case.x.dtype,
+                           threads.get_num_threads(), pool_size)
+    dy = values(7, y.shape, y.dtype)
+    got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+    gradient = im2col.max_pool2d_backward(np.where(y > 0, dy, 0), argmax, case.dy.shape, pool_size)
+    expected = im2col.conv2d_backward(gradient, *case.backward[1:])
+    scales = im2col.conv2d_backward(np.abs(gradient), *case.absolute().backward[1:])
+    for a, e, scale, what in zip(got, expected, scales, ("dx", "dw", "db")):
+        assert_sums(a, e, scale, what)
+    for a, again in zip(got[1:], cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size,
+                                                                     False)[1:]):
+        np.testing.assert_array_equal(a, again)
+
+
+def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
+    """dx and dw as sums over winners, in plain loops."""
+    (top, bottom), (left, right) = padding
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    for n, i, j, o in np.ndindex(dy.shape):
+        row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
+        row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
+        part = np.s_[n, row:row + w.shape[0], column:column + w.shape[1]]
+        g = dy[n, i, j, o] if y[n, i, j, o] > 0 else 0
+        dw[..., o] += g * padded[part]
+        dx[part] += g * w[..., o]
+    return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
+
+
+@settings(max_examples=25, deadline=None)
+@given(winners_cases(kind="special"))
+def test_gradients_from_the_winners_carry_nan_and_infinity(case):
+    case, pool_size = case
+    with np.errstate(invalid="ignore", over="ignore"):
+        y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+        dy = values(7, y.shape, y.dtype, "special")
+        dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+        expected = from_the_winners(dy, y, argmax, *case.backward[1:], pool_size)
+        expected += (np.where(y > 0, dy, 0).sum((0, 1, 2)),)
+    for got, wanted in zip((dx, dw, db), expected):
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+        np.testing.assert_array_equal(got[np.isinf(wanted)], wanted[np.isinf(wanted)])
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])
+@pytest.mark.parametrize("stride, pool_size", [((1, 1), (2, 2)), ((2, 1), (3, 2)), ((3, 2), (2, 2))])
+def test_winners_in_bands(units_of, monkeypatch, padding, stride, pool_size):
+    x, w, b = values(1, (3, 31, 22, 16)), values(2, (3, 3, 16, 9)), values(3, (9,))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, stride, padding, pool_size)
+    dy, seen = values(4, y.shape), []
+    for limit in (64, 20_000, 60_000, 1 << 30):  # from a row of windows to the whole batch
+        for size in (1, 10_000):  # groups of one window, and some
+            units_of(limit)
+            monkeypatch.setattr(conv2d, "GROUP_BYTES", size)
+            seen.append((size, cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, padding, pool_size)))
+    expected = from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size)
+    for size, (dx, dw, _) in seen:
+        assert_close(dx, expected[0], rtol=1e-13)
+        assert_close(dw, expected[1], rtol=1e-13)
+        # a pixel's sum has one order for any bands: their number depends on that of threads
+        np.testing.assert_array_equal(dx, next(result[0] for other, result in seen if other == size))
 
 
 @settings(max_examples=25, deadline=None)
@@ -165,7 +266,8 @@ def test_fused_pooling_carries_nan_and_infinity(case):
 @pytest.fixture
 def units_of(monkeypatch):
     """A function that sets how many bytes a unit may have; what was planned before is forgotten, and afterwards too."""
-    planned = conv2d._convolution, conv2d._gather, conv2d._spread, conv2d._correlate, plans.plan_of
+    planned = (conv2d._convolution, conv2d._gather, conv2d._spread, conv2d._correlate, conv2d._winners,
+               plans.plan_of)
 
     def forget():
         for cached in planned:
@@ -235,6 +337,62 @@ def test_dense(case):
         assert_sums(got, expected, scale, name)
 
 
+def backward_calls(channels=5):
+    """The functions of ``kernels.OUT``, with arguments: name, function, arguments, shape of w."""
+    x, w = values(1, (3, 6, 6, channels)), values(2, (3, 3, channels, 7))
+    y, dy = cpu.conv2d_relu_forward(x, w), values(3, (3, 4, 4, 7))
+    rows, matrix = values(4, (9, 30)), values(5, (30, 20))
+    out, dout = cpu.dense_relu_forward(rows, matrix), values(6, (9, 20))
+    pooled, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w)
+    return {"conv2d_backward": ((dy, x, w), w.shape), "conv2d_relu_backward": ((dy, y, x, w), w.shape),
+            "conv2d_relu_max_pool2d_backward": ((values(7, pooled.shape), pooled, argmax, x, w), w.shape),
+            "dense_backward": ((dout, rows, matrix), matrix.shape),
+            "dense_relu_backward": ((dout, out, rows, matrix), matrix.shape)}
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+@pytest.mark.parametrize("name", kernels.OUT)
+def test_gradients_are_written_where_they_are_wanted(name, channels):
+    arguments, shape = backward_calls(channels)[name]
+    expected = getattr(cpu, name)(*arguments)
+    for use_bias in (True, False):
+        vector = np.full(5 + math.prod(shape) + shape[-1], 8.5)  # places in a vector begin anywhere
+        dw, db = vector[3:3 + math.prod(shape)].reshape(shape), vector[-2 - shape[-1]:-2] if use_bias else None
+        got = getattr(cpu, name)(*arguments, out=(dw, db))
+        assert got[1] is dw and (got[2] is db or not use_bias)
+        for a, b in zip(got, expected):
+            np.testing.assert_array_equal(a, b)
+        assert (vector[:3] == 8.5).all() and (vector[-2:] == 8.5).all()
+
+
+@pytest.mark.parametrize("name", kernels.OUT)
+def test_gradients_of_an_empty_batch_are_written_too(name):
+    arguments, shape = backward_calls()[name]
+    arguments = [a[:0] if len(a) in (3, 9) and a.shape != shape else a for a in arguments]
+    dw, db = np.full(shape, 8.5), np.full(shape[-1:], 8.5)
+    getattr(cpu, name)(*arguments, out=(dw, db))
+    assert not dw.any() and not db.any()
+
+
+@pytest.mark.parametrize("name", kernels.OUT)
+@pytest.mark.parametrize("change, error, message", [
+    (lambda dw, db: (dw.ravel(), db), ValueError, r"out\[0\]: expected . dimensions"),
+    (lambda dw, db: (dw[..., :-1], db), ValueError, r"out\[0\]: expected shape"),
+    (lambda dw, db: (dw[::-1], db), ValueError, r"out\[0\]: expected a writeable, C-contiguous"),
+    (lambda dw, db: (dw.astype(">f8"), db), ValueError, r"out\[0\]: expected a writeable, C-contiguous"),
+    (lambda dw, db: (dw.astype(np.float32), db), TypeError, r"out\[0\]: expected dtype float64"),
+    (lambda dw, db: (dw.tolist(), db), TypeError, r"out\[0\]: expected a NumPy array"),
+    (lambda dw, db: (dw, np.broadcast_to(np.float64(0), db.shape)), ValueError, r"out\[1\]: expected a writeable"),
+    (lambda dw, db: (dw, db[1:]), ValueError, r"out\[1\]: expected shape"),
+])
+def test_places_that_gradients_cannot_be_written_to(name, change, error, message):
+    arguments, shape = backward_calls()[name]
+    dw, db = np.full(shape, 8.5), np.full(shape[-1:], 8.5)
+    with pytest.raises(error, match=message):
+        getattr(cpu, name)(*arguments, out=change(dw, db))
+    assert (dw == 8.5).all() and (db == 8.5).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(pool2d_cases(FLOATS, max_size=12, max_channels=40))
 def test_pooling(case):
@@ -269,7 +427,7 @@ def test_bands_and_groups_of_images_fit_together(units_of, limit, channels, stri
 @pytest.mark.parametrize("channels, kernel, padding, pool_size", [
     (70, (3, 3), ((1, 1), (1, 1)), 0), (20, (3, 2), ((0, 2), (1, 0)), 0), (17, (2, 3), ((0, 0), (0, 0)), 2),
     (16, (3, 3), ((2, 1), (2, 2)), (2, 3))])
-def test_a_gathered_dx(units_of, limit, channels, kernel, padding, pool_size):
+def test_a_gathered_dx(units_of, all_pixels, limit, channels, kernel, padding, pool_size):
     units_of(limit)
     x, w = values(1, (5, 24, 26, channels)), values(2, (*kernel, channels, 7))
     before = im2col.conv2d_forward(x, w, None, 1, padding)

@@ -28,7 +28,8 @@ threads.WORTH_THREADS = 0
 def step(dtype=np.float32):
     digest = hashlib.sha256()
     for shape, w_shape, padding in (((9, 13, 12, 5), (3, 3, 5, 70), ((1, 1), (0, 2))),
-                                    ((40, 9, 9, 1), (3, 3, 1, 32), 0), ((33, 1, 1, 200), (1, 1, 200, 10), 0)):
+                                    ((40, 9, 9, 1), (3, 3, 1, 32), 0), ((7, 23, 12, 32), (3, 3, 32, 21), 0),
+                                    ((33, 1, 1, 200), (1, 1, 200, 10), 0)):
         padding = padding or ((0, 0), (0, 0))
         rng = np.random.default_rng(1)
         x, w, b = (rng.normal(size=s).astype(dtype) for s in (shape, w_shape, w_shape[3:]))
@@ -83,13 +84,16 @@ for shape, w_shape in (((32, 8, 8, 1), (3, 3, 1, 16)), ((32, 8, 8, 16), (3, 3, 1
     x, w = (rng.normal(size=s).astype(np.float32) for s in (shape, w_shape))
     padding = ((1, 1), (1, 1))
     y = cpu.conv2d_relu_forward(x, w, None, 1, padding)
-    seen = set()
+    pooled, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, 1, padding)
+    seen = set(), set()
     for repeat in range(120):
         cpu.set_num_threads(1 + repeat % 4)
-        seen.add(b"".join(g.tobytes() for g in cpu.conv2d_relu_backward(y, y, x, w, 1, padding)))
-    print(len(seen))
+        seen[0].add(b"".join(g.tobytes() for g in cpu.conv2d_relu_backward(y, y, x, w, 1, padding)))
+        seen[1].add(b"".join(g.tobytes() for g in cpu.conv2d_relu_max_pool2d_backward(
+            pooled, pooled, argmax, x, w, 1, padding)))
+    print(*map(len, seen))
 """, NUMBA_NUM_THREADS="4")
-    assert out == ["1", "1", "1"]
+    assert out == ["1"] * 6
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "default"])

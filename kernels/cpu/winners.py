@@ -1,0 +1,241 @@
+"""The gradient through a convolution with relu and max-pooling, from the winners alone.
+
+Max-pooling hands the gradient of a window to the one pixel that won it. With windows of 2x2, three quarters of the
+gradient that reaches the convolution are zeros, and three quarters of its backward pass would be products with them.
+Here they are left out. Of each window q and output channel o only the winner counts:
+
+    dw[k, o]                  += g[q, o] x[place[q, o] + step[k]]
+    dx[place[q, o] + step[k]] += g[q, o] w[k, o]
+    db[o]                     += g[q, o]
+
+where g is the pooled gradient, 0 where relu lets nothing through, and ``place`` is where in memory the winner's part of
+x starts. Two channels have their winners in two places, so channels no longer make a vector, as in ``product.py``; the
+inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other.
+
+A tile is a piece of such a row, for one channel, and goes over a group of windows that fits into the first-level cache.
+In dw it is the sum, which stays in registers while x is read; in dx it is the weights, and dx is read and written.
+"""
+
+from __future__ import annotations
+
+from . import simd
+from .compiling import kernel
+from .convolution import place, rows_between, unit_of_x
+from .packing import copy_unpadded, fill, pack_transposed
+from .parallel import on_all
+from .parts import part
+from .plans import unpacked
+
+
+@kernel
+def backward_from_winners(workers, *arguments):
+    """dx, dw and db; the arguments are those of ``winners_share``."""
+    on_all(winners_share, workers, arguments)
+    on_all(add_winners_share, workers, arguments)
+
+
+@part
+def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
+                  pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch,
+                  starts, gradients, places, partial, sums):
+    """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
+
+    ``group`` is the number of windows that a tile goes over, ``room`` the same in whole vectors.
+    """
+    plan = unpacked(sizes, row, step, out)
+    if wants_dx:
+        spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width,
+                       group, room, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
+                       gradients[worker], places[worker])
+    correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
+                      group, room, len(db), lanes, splits, block, padded_scratch[worker], starts[worker],
+                      gradients[worker], places[worker], partial, sums)
+
+
+@part
+def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width, group,
+                   room, w, dx, outputs, lanes, padded, weights, starts, gradients, places):
+    """``dx[place[q, o] + step[k]] += g[q, o] w[k, o]``.
+
+    The units are bands of dx, so that no two workers write to the same place. A band takes all windows that reach into
+    it, with room above and below for those parts of them that do not. Groups begin at the same windows whatever the
+    bands are, and so every pixel's sum has the same order.
+    """
+    height, wide = plan.band * plan.row_step, plan.out_width // pool_width
+    bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
+    units = (images + plan.images - 1) // plan.images * bands
+    row_size, run = plan.padded_width * plan.channels, kw * plan.channels
+    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
+    if first_unit < last_unit:
+        pack_transposed(w, 0, kh * run, outputs, kh * run, lanes, weights, 0)
+    for unit in range(first_unit, last_unit):
+        first, top = unit // bands * plan.images, unit % bands * height
+        count = min(plan.images, images - first)
+        end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
+        lowest, highest = rows_between(plan, top - kh + 1, end)
+        lowest, highest = lowest // pool_height, highest // pool_height  # rows of windows: bands end where one ends
+        above = min(top, lowest * pool_height * plan.row_step)
+        below = max(end, (highest * pool_height - 1) * plan.row_step + kh)
+        copied = plan.padded > 0 or bands > 1
+        target, base = padded, 0
+        if not copied:
+            target, base = dx, first * plan.height * row_size
+        fill(target, base, base + ((count - 1) * plan.padded_height + below - above) * row_size, lanes)
+        for image in range(count):
+            for low in range(lowest * wide // group * group, highest * wide, group):
+                windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
+                                       max(low, lowest * wide), min(low + group, highest * wide), above, 0, outputs,
+                                       outputs, room, lanes, starts, gradients, places)
+                for m in range(kh):
+                    to = base + (image * plan.padded_height + m) * row_size
+                    k, run_end = m * run, (m + 1) * run
+                    while k + 6 * lanes <= run_end:
+                        _spread_6(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
+                        k, to = k + 6 * lanes, to + 6 * lanes
+                    while k + 3 * lanes <= run_end:
+                        _spread_3(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
+                        k, to = k + 3 * lanes, to + 3 * lanes
+                    while k < run_end:
+                        _spread_1(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
+                        k, to = k + lanes, to + lanes
+        if copied:
+            copy_unpadded(plan, target, (top - above) * row_size, first, count, top, end, lanes, dx)
+
+
+@part
+def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
+                      group, room, outputs, lanes, splits, block, padded, starts, gradients, places, partial, sums):
+    """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o, :] = sum_q g[q, o]``.
+
+    The work is cut by its shape alone: the units of the batch into ``splits`` sums, and the channels into blocks.
+    """
+    blocks = (outputs + block - 1) // block
+    units = (images + plan.images - 1) // plan.images * plan.bands
+    row_size, run, wide = plan.padded_width * plan.channels, kw * plan.channels, plan.out_width // pool_width
+    for task in range(splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers):
+        split, o = task // blocks, task % blocks * block
+        used = min(block, outputs - o)
+        db, before = sums[split], (split * outputs + o) * kh * run
+        fill(partial, before, before + used * kh * run, lanes)
+        for unit in range(units * split // splits, units * (split + 1) // splits):
+            first, count, top, rows = place(plan, unit, images)
+            source, base = unit_of_x(plan, x, first, count, top, lanes, padded)
+            lowest, highest = top // pool_height * wide, (top + rows) // pool_height * wide
+            for image in range(count):
+                for low in range(lowest // group * group, highest, group):
+                    windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
+                                           max(low, lowest), min(low + group, highest), top * plan.row_step, o, used,
+                                           outputs, room, lanes, starts, gradients, places)
+                    add_rows_up(gradients, used, room, windows, lanes, db, o * lanes)
+                    for m in range(kh):
+                        at = base + (image * plan.block_height + m) * row_size
+                        k, run_end = before + m * run, before + (m + 1) * run
+                        while k + 6 * lanes <= run_end:
+                            _correlate_6(partial, k, kh * run, gradients, places, used, room, windows, source, at,
+                                         lanes)
+                            k, at = k + 6 * lanes, at + 6 * lanes
+                        while k + 3 * lanes <= run_end:
+                            _correlate_3(partial, k, kh * run, gradients, places, used, room, windows, source, at,
+                                         lanes)
+                            k, at = k + 3 * lanes, at + 3 * lanes
+                        while k < run_end:
+                            _correlate_1(partial, k, kh * run, gradients, places, used, room, windows, source, at,
+                                         lanes)
+                            k, at = k + lanes, at + lanes
+
+
+def _spread(vectors):
+    """``spread(...)``: tiles of so many vectors, weights from k on, one for each of ``channels``, ``terms`` apart."""
+
+    def spread(weights, k, terms, gradients, places, channels, room, windows, dx, to, lanes):
+        for o in range(channels):
+            tile = simd.tile_load(weights, (o * terms + k,), vectors * lanes, vectors)
+            for i in range(o * room, o * room + windows):
+                simd.tile_add_to(tile, gradients, places, i, dx, to)
+
+    spread.__name__ = spread.__qualname__ = f"spread_winners_{vectors}"  # no two functions of one name
+    return part(spread)
+
+
+def _correlate(vectors):
+    """``correlate(...)``: tiles of so many vectors, sums from k on, one for each of ``channels``, ``terms`` apart."""
+
+    def correlate(dw, k, terms, gradients, places, channels, room, windows, x, at, lanes):
+        for o in range(channels):
+            tile = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors)
+            for i in range(o * room, o * room + windows):
+                tile = simd.tile_add_from(tile, gradients, places, i, x, at)
+            simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
+
+    correlate.__name__ = correlate.__qualname__ = f"correlate_winners_{vectors}"
+    return part(correlate)
+
+
+_spread_6, _spread_3, _spread_1 = _spread(6), _spread(3), _spread(1)
+_correlate_6, _correlate_3, _correlate_1 = _correlate(6), _correlate(3), _correlate(1)
+
+
+@part
+def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
+                 outputs, room, lanes, starts, gradients, places):
+    """Windows [low, high) of an image: their gradients, and the places of their winners. Returns how many there are.
+
+    Both are asked for one channel at a time, and so they are transposed, in square tiles: channel ``first`` + o has its
+    windows from o ``room`` on. The places count from row ``above`` of the (padded) image.
+    """
+    row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
+    down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
+    for q in range(low, high):
+        starts[q - low] = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
+    at = (image * (plan.out_height // pool_height) * wide + low) * outputs + first
+    for q in range(0, high - low, lanes):
+        for o in range(0, used, lanes):
+            width = min(lanes, used - o)
+            sources = simd.spaced_square(dy, at + q * outputs + o, outputs, high - low - q)
+            gradient = simd.tile_positive(simd.tile_load(dy, sources, width, 1), simd.tile_load(y, sources, width, 1))
+            position = simd.tile_load_like(argmax, sources, width, gradient)
+            winner = simd.tile_all(places, 0, gradient)
+            for m in range(pool_height):
+                for n in range(pool_width):
+                    pixel = simd.tile_all(places, m * down + n * right, gradient)
+                    winner = simd.tile_where(simd.tile_equals(position, m * pool_width + n), pixel, winner)
+            start = simd.tile_load_like(starts, simd.spaced_square(dy, q, 0, lanes), lanes, gradient)
+            targets = simd.spaced_square(dy, o * room + q, room, lanes)
+            simd.tile_store(simd.tile_transpose(gradient), gradients, targets, lanes)
+            simd.tile_store(simd.tile_plus(simd.tile_transpose(winner), start), places, targets, lanes)
+    return high - low
+
+
+@part
+def add_rows_up(numbers, rows, apart, count, lanes, sums, to):
+    """``sums[to + r lanes + l] += sum_i numbers[r apart + i lanes + l]``: each row in as many sums as it has lanes."""
+    for r in range(rows):
+        total = simd.tile_load(sums, (to + r * lanes,), lanes, 1)
+        i = 0
+        while i < count:
+            total = simd.tile_plus(total, simd.tile_load(numbers, (r * apart + i,), min(lanes, count - i), 1))
+            i += lanes
+        simd.tile_store(total, sums, (to + r * lanes,), lanes)
+
+
+@part
+def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
+                      pool_height, pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block,
+                      padded_scratch, w_scratch, starts, gradients, places, partial, sums):
+    """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o, :]``, in the order of s."""
+    outputs = len(db)
+    terms = len(dw) // outputs
+    vectors = terms // lanes
+    for k in range(vectors * worker // workers * lanes, vectors * (worker + 1) // workers * lanes, lanes):
+        for o in range(0, outputs, lanes):
+            rows = simd.spaced_square(dw, o * terms + k, terms, outputs - o)
+            tile = simd.tile_load(partial, rows, lanes, 1)
+            for s in range(1, splits):
+                tile = simd.tile_plus(tile, simd.tile_load(partial, simd.shifted(rows, s * len(dw)), lanes, 1))
+            targets = simd.spaced_square(dw, k * outputs + o, outputs, lanes)
+            simd.tile_store(simd.tile_transpose(tile), dw, targets, min(lanes, outputs - o))
+    for o in range(outputs * worker // workers, outputs * (worker + 1) // workers):
+        db[o] = 0
+        for s in range(splits):
+            for lane in range(lanes):
+                db[o] += sums[s, o * lanes + lane]

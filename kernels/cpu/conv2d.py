@@ -318,9 +318,11 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     if kw * channels % lanes > 0 or math.prod(pool_size) <= 2 or shape[0] == 0:
         return None
-    wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
-    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted, pool_size[0])
-    splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
+    # no numbers for the outputs: what comes before the pooling is never made
+    plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
+    # a power of two, so that SHARES tasks of equal size come out
+    splits = 1 << max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1
+    splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
     # groups of equal size; the pixels that a window has to itself count, not those that it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
     group = -(-windows // -(-windows * size * dtype.itemsize // GROUP_BYTES))

@@ -113,9 +113,9 @@ FUSED = {
 OUT = ("conv2d_backward", "dense_backward", "conv2d_relu_backward", "conv2d_relu_max_pool2d_backward",
        "dense_relu_backward")
 
-#: Array functions that a back-end offers when its arrays are not NumPy's (``cuda``: they live on the device), or where
-#: it has a faster way (``cpu`` copies on all cores). For all others ``minicnn`` uses the NumPy versions in
-#: ``kernels/arrays.py``. Slices and reshapes of such an array are views, as NumPy's are.
+#: Array functions that a back-end offers when its arrays are not NumPy's (``cuda``: they live on the device). For every
+#: other back-end ``minicnn`` uses the NumPy versions in ``kernels/arrays.py``. Slices and reshapes of such an array are
+#: views, as NumPy's are.
 ARRAYS = {
     "asarray": "(host_array) -> array",
     "to_numpy": "(array) -> numpy.ndarray",

@@ -66,10 +66,17 @@ def shaped(name, value, shape, dtype=None):
 
 
 def target(name, value, shape, dtype):
-    """An array of exactly this shape and type that a result can be written to as it is."""
-    if shaped(name, value, shape, dtype) is not value or not is_writeable(value):
-        raise ValueError(f"{name}: expected a writeable, C-contiguous, aligned array in native byte order, because the "
-                         f"result is written there; got strides {value.strides}, dtype {value.dtype}")
+    """An array of exactly this shape and type that a result can be written to."""
+    return _as_it_is(name, value, shaped(name, value, shape, dtype))
+
+
+def _as_it_is(name, value, checked, writeable=True):
+    """``value``, if that is what ``array`` made of it: what is written to a copy is lost."""
+    if checked is not value and not np.shares_memory(checked, value):
+        raise ValueError(f"{name}: expected a C-contiguous, aligned array in native byte order, because it is worked "
+                         f"on in place; got strides {value.strides}, dtype {value.dtype}")
+    if writeable and not is_writeable(value):
+        raise ValueError(f"{name}: expected a writeable array, because it is changed in place")
     return value
 
 
@@ -345,13 +352,8 @@ def flat_vectors(**vectors):
 
 
 def flat_vector(name, vector, writeable=True):
-    """Check a vector of a step in place: a copy would lose the change, so a layout that needs one is an error."""
-    checked = array(name, vector, 1)
-    if checked is not vector and not np.shares_memory(checked, vector):
-        raise ValueError(f"{name}: expected a C-contiguous, aligned vector in native byte order, because a step works "
-                         f"in place; got strides {vector.strides}, dtype {vector.dtype}")
-    if writeable and not is_writeable(vector):
-        raise ValueError(f"{name}: expected a writeable vector, because it is changed in place")
+    """Check a vector of a step in place."""
+    _as_it_is(name, vector, array(name, vector, 1), writeable)
 
 
 def hyperparameters(**values):

@@ -32,7 +32,7 @@ class ConvolutionAndPooling:
         layer, pooling = self.convolution, self.pooling
         dx, dw, db = layer.ops.conv2d_relu_max_pool2d_backward(
             dy, self.y, pooling.argmax, layer.x, layer.w, layer.stride, layer.pads, pooling.window[0],
-            layer.input_gradient, out=layer.places)
+            layer.input_gradient, out=layer.gradient_places)
         layer.set_gradients(w=dw, b=db)
         return dx
 

@@ -28,10 +28,9 @@ class Operations:
         for name in CONTRACT:
             if not hasattr(type(self), name):
                 setattr(self, name, getattr(backend, name))
+        self.takes_out = getattr(backend, "TAKES_OUT", False)
         for name in ARRAYS:
             setattr(self, name, getattr(backend, name, None) or getattr(arrays, name))
-
-    # ``out``, below, is where the layer wants dw and db (``kernels.OUT``). Only some back-ends write them there.
 
     @property
     def pools_convolutions(self):
@@ -47,7 +46,8 @@ class Operations:
         return self.backend.conv2d_relu_max_pool2d_backward(*arguments, **self._out(out))
 
     def _out(self, out):
-        return {"out": out} if getattr(self.backend, "TAKES_OUT", False) else {}
+        """Where the layer wants dw and db, as an argument for back-ends that write them there (``kernels.OUT``)."""
+        return {"out": out} if self.takes_out else {}
 
     def _fused(self, function, activation):
         return getattr(self.backend, function, None) if activation == "relu" else None

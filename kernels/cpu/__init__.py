@@ -18,7 +18,6 @@ from .activations import (
     tanh_backward,
     tanh_forward,
 )
-from .arrays import assign
 from .conv2d import (
     conv2d_backward,
     conv2d_forward,
@@ -46,7 +45,6 @@ TAKES_OUT = True
 
 __all__ = [
     "adam_step",
-    "assign",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm_backward",

@@ -77,12 +77,12 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     argmax = checks.window_places(argmax, y_shape, pool_size)
     argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
-    setup = _winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype,
-                     threads.get_num_threads(), pool_size)
-    gradients = gradients_of(w, out)
+    workers, gradients = threads.get_num_threads(), gradients_of(w, out)
+    setup = _winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype, workers,
+                     pool_size)
     if setup is None:
         return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
-    return _backward_from_winners(setup, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients)
+    return _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients)
 
 
 def gradients_of(w, out):
@@ -142,7 +142,7 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size
     return dx, dw, db
 
 
-def _backward_from_winners(setup, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients):
+def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients):
     dx = workspace.empty(x.shape if input_gradient else (0,), x.dtype)
     dw, db = gradients
     threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
@@ -154,7 +154,7 @@ def _backward_from_winners(setup, dy, y, argmax, x, w, stride, pool_size, input_
                 workspace.scratch("gradients", setup.places, x.dtype),
                 workspace.scratch("places", setup.places, _OFFSETS),
                 workspace.scratch("partial", (setup.splits * w.size,), x.dtype), np.zeros(setup.sums, x.dtype),
-                workers=setup.workers)
+                workers=workers)
     return dx if input_gradient else None, dw, db
 
 
@@ -237,7 +237,6 @@ class Winners(NamedTuple):
     """How ``winners_share`` is called."""
 
     tables: tuple
-    workers: int
     lanes: int
     group: int  # windows that a tile goes over
     room: int  # for so many, in whole vectors
@@ -321,7 +320,7 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     # no numbers for the outputs: what comes before the pooling is never made
     plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
     # a power of two, so that SHARES tasks of equal size come out
-    splits = 1 << max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1
+    splits = 1 << (max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1)
     splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
     # groups of equal size; the pixels that a window has to itself count, not those that it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
@@ -331,7 +330,7 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
     terms = kh * kw * channels
-    return Winners(tables, workers, lanes, group, room, splits, -(-outputs // (SHARES // splits)), (workers, padded),
+    return Winners(tables, lanes, group, room, splits, -(-outputs // (SHARES // splits)), (workers, padded),
                    (workers, (outputs + lanes) * terms), (workers, room), (workers, (outputs + lanes) * room),
                    (splits, outputs * lanes))
 

@@ -95,9 +95,7 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
                w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
         return
     few = len(windows) > 0
-    height = plan.band * plan.row_step
-    bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
-    units = (images + plan.images - 1) // plan.images * bands
+    units = (images + plan.images - 1) // plan.images * bands_of_dx(plan)
     first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     zero = np.int64(0)
     weights, size = w_scratch[worker], zero
@@ -106,9 +104,7 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
         for k in range(0, kh * kw * channels, together):
             size = pack_columns(w, k * outputs, together, outputs, lanes, weights, size)
     for unit in range(first_unit, last_unit):
-        first, top = unit // bands * plan.images, unit % bands * height
-        count = min(plan.images, images - first)
-        end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
+        first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)
         source, base = unit_of_dy(plan.out_height, plan.out_width, dy, mask, masked, argmax, pool_height, pool_width,
                                   first, count, lowest, highest, outputs, lanes, dy_scratch[worker])
@@ -322,6 +318,22 @@ def place(plan, unit, images):
     """Of a unit: its first image, their number, its first row of the result, and their number."""
     first, top = unit // plan.bands * plan.images, unit % plan.bands * plan.band
     return first, min(plan.images, images - first), top, min(plan.band, plan.out_height - top)
+
+
+@part
+def bands_of_dx(plan):
+    """How many bands one below the other a (padded) dx is made in."""
+    height = plan.band * plan.row_step
+    return 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
+
+
+@part
+def place_in_dx(plan, unit, images):
+    """Of a unit of dx: its first image, their number, its first row of the (padded) dx, and the one behind its last."""
+    bands, height = bands_of_dx(plan), plan.band * plan.row_step
+    first, top = unit // bands * plan.images, unit % bands * height
+    end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
+    return first, min(plan.images, images - first), top, end
 
 
 @part

@@ -33,7 +33,10 @@ def copy_padded(plan, x, base, low, high, count, top, lanes, target):
 
 @part
 def copy_unpadded(plan, source, base, first, count, top, end, lanes, x):
-    """The way back: rows ``top`` to ``end`` of padded images become rows of ``count`` images from ``first`` on."""
+    """The way back: rows ``top`` to ``end`` of padded images become rows of ``count`` images from ``first`` on.
+
+    At ``base`` stands row ``top`` of the first.
+    """
     row_size, target_row = plan.padded_width * plan.channels, plan.width * plan.channels
     for image in range(count):
         for row in range(max(0, top - plan.top), min(plan.height, end - plan.top)):

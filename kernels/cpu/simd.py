@@ -189,14 +189,15 @@ def tile_add_to(typing, tile, factors, places, i, x, base):
 
 
 def _scaled(context, builder, signature, args):
-    """What the two above have in common: ``factors[i]`` in every lane, and the address of ``x[base + places[i]]``."""
+    """What the two above have in common: ``factors[i]`` in every lane, and the address of ``x[base + places[i]]``.
+
+    The places are 32-bit integers: as many fit into a vector as numbers in float32.
+    """
     tile, factors, places, _, x, _ = signature.args
     _, factor_array, place_array, i, x_array, base = args
     model = _Model(context, builder, tile)
     factor = model.broadcast(builder.load(_address(context, builder, factors, factor_array, i)))
-    place = builder.load(_address(context, builder, places, place_array, i))
-    if place.type != INT64:
-        place = builder.sext(place, INT64)
+    place = builder.sext(builder.load(_address(context, builder, places, place_array, i)), INT64)
     return model, factor, _address(context, builder, x, x_array, builder.add(base, place))
 
 

@@ -18,9 +18,11 @@ In dw it is the sum, which stays in registers while x is read; in dx it is the w
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import simd
 from .compiling import kernel
-from .convolution import place, rows_between, unit_of_x
+from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_x
 from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import on_all
 from .parts import part
@@ -61,23 +63,19 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
     it, with room above and below for those parts of them that do not. Groups begin at the same windows whatever the
     bands are, and so every pixel's sum has the same order.
     """
-    height, wide = plan.band * plan.row_step, plan.out_width // pool_width
-    bands = 1 if plan.bands == 1 else (plan.padded_height + height - 1) // height
-    units = (images + plan.images - 1) // plan.images * bands
-    row_size, run = plan.padded_width * plan.channels, kw * plan.channels
+    zero, units = np.int64(0), (images + plan.images - 1) // plan.images * bands_of_dx(plan)
+    row_size, run, wide = plan.padded_width * plan.channels, kw * plan.channels, plan.out_width // pool_width
     first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     if first_unit < last_unit:
         pack_transposed(w, 0, kh * run, outputs, kh * run, lanes, weights, 0)
     for unit in range(first_unit, last_unit):
-        first, top = unit // bands * plan.images, unit % bands * height
-        count = min(plan.images, images - first)
-        end = plan.padded_height if bands == 1 else min(plan.padded_height, top + height)
+        first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)
         lowest, highest = lowest // pool_height, highest // pool_height  # rows of windows: bands end where one ends
         above = min(top, lowest * pool_height * plan.row_step)
         below = max(end, (highest * pool_height - 1) * plan.row_step + kh)
-        copied = plan.padded > 0 or bands > 1
-        target, base = padded, 0
+        copied = plan.padded > 0 or plan.bands > 1
+        target, base = padded, zero
         if not copied:
             target, base = dx, first * plan.height * row_size
         fill(target, base, base + ((count - 1) * plan.padded_height + below - above) * row_size, lanes)
@@ -86,18 +84,9 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
                 windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
                                        max(low, lowest * wide), min(low + group, highest * wide), above, 0, outputs,
                                        outputs, room, lanes, starts, gradients, places)
-                for m in range(kh):
-                    to = base + (image * plan.padded_height + m) * row_size
-                    k, run_end = m * run, (m + 1) * run
-                    while k + 6 * lanes <= run_end:
-                        _spread_6(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
-                        k, to = k + 6 * lanes, to + 6 * lanes
-                    while k + 3 * lanes <= run_end:
-                        _spread_3(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
-                        k, to = k + 3 * lanes, to + 3 * lanes
-                    while k < run_end:
-                        _spread_1(weights, k, kh * run, gradients, places, outputs, room, windows, target, to, lanes)
-                        k, to = k + lanes, to + lanes
+                start = base + image * plan.padded_height * row_size
+                _spread(weights, zero, kh, run, gradients, places, outputs, room, windows, target, start, row_size,
+                        lanes)
         if copied:
             copy_unpadded(plan, target, (top - above) * row_size, first, count, top, end, lanes, dx)
 
@@ -127,24 +116,12 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
                                            max(low, lowest), min(low + group, highest), top * plan.row_step, o, used,
                                            outputs, room, lanes, starts, gradients, places)
                     add_rows_up(gradients, used, room, windows, lanes, db, o * lanes)
-                    for m in range(kh):
-                        at = base + (image * plan.block_height + m) * row_size
-                        k, run_end = before + m * run, before + (m + 1) * run
-                        while k + 6 * lanes <= run_end:
-                            _correlate_6(partial, k, kh * run, gradients, places, used, room, windows, source, at,
-                                         lanes)
-                            k, at = k + 6 * lanes, at + 6 * lanes
-                        while k + 3 * lanes <= run_end:
-                            _correlate_3(partial, k, kh * run, gradients, places, used, room, windows, source, at,
-                                         lanes)
-                            k, at = k + 3 * lanes, at + 3 * lanes
-                        while k < run_end:
-                            _correlate_1(partial, k, kh * run, gradients, places, used, room, windows, source, at,
-                                         lanes)
-                            k, at = k + lanes, at + lanes
+                    start = base + image * plan.block_height * row_size
+                    _correlate(partial, before, kh, run, gradients, places, used, room, windows, source, start,
+                               row_size, lanes)
 
 
-def _spread(vectors):
+def _spread_tiles(vectors):
     """``spread(...)``: tiles of so many vectors, weights from k on, one for each of ``channels``, ``terms`` apart."""
 
     def spread(weights, k, terms, gradients, places, channels, room, windows, dx, to, lanes):
@@ -157,7 +134,7 @@ def _spread(vectors):
     return part(spread)
 
 
-def _correlate(vectors):
+def _correlate_tiles(vectors):
     """``correlate(...)``: tiles of so many vectors, sums from k on, one for each of ``channels``, ``terms`` apart."""
 
     def correlate(dw, k, terms, gradients, places, channels, room, windows, x, at, lanes):
@@ -171,8 +148,32 @@ def _correlate(vectors):
     return part(correlate)
 
 
-_spread_6, _spread_3, _spread_1 = _spread(6), _spread(3), _spread(1)
-_correlate_6, _correlate_3, _correlate_1 = _correlate(6), _correlate(3), _correlate(1)
+def _row_by_row(name, tiles):
+    """``all_tiles(...)``: KH rows of ``run`` numbers in tiles of six vectors, the rest in tiles of three or one.
+
+    The rows of ``matrix``, weights or dw from k on, follow each other; those of the image are ``row_size`` apart.
+    """
+    six, three, one = tiles(6), tiles(3), tiles(1)
+
+    def all_tiles(matrix, k, kh, run, gradients, places, channels, room, windows, image, start, row_size, lanes):
+        terms = kh * run
+        for m in range(kh):
+            at, end = start + m * row_size, k + run
+            while k + 6 * lanes <= end:
+                six(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
+                k, at = k + 6 * lanes, at + 6 * lanes
+            while k + 3 * lanes <= end:
+                three(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
+                k, at = k + 3 * lanes, at + 3 * lanes
+            while k < end:
+                one(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
+                k, at = k + lanes, at + lanes
+
+    all_tiles.__name__ = all_tiles.__qualname__ = name
+    return part(all_tiles)
+
+
+_spread, _correlate = _row_by_row("spread_rows", _spread_tiles), _row_by_row("correlate_rows", _correlate_tiles)
 
 
 @part

@@ -115,7 +115,7 @@ class Layer:
         self.state_specs[name] = (tuple(shape), initializers.get(initializer))
 
     @property
-    def places(self):
+    def gradient_places(self):
         """Where dw and db belong in the model's flat vector, for back-ends that can write them there at once."""
         return self.gradients["w"], self.gradients.get("b")
 

@@ -66,7 +66,7 @@ class Conv2D(Layer):
 
     def backward(self, dy):
         dx, dw, db = self.ops.conv2d_backward(dy, self.y, self.x, self.w, self.stride, self.pads, self.activation,
-                                              self.input_gradient, self.places)
+                                              self.input_gradient, self.gradient_places)
         self.set_gradients(w=dw, b=db)
         return dx
 

@@ -63,7 +63,7 @@ class Dense(Layer):
 
     def backward(self, dy):
         dx, dw, db = self.ops.dense_backward(dy, self.y, self.x, self.w, self.activation, self.input_gradient,
-                                             self.places)
+                                             self.gradient_places)
         self.set_gradients(w=dw, b=db)
         return dx
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import arrays, cpu
-from kernels.cpu.threads import WORTH_THREADS
+from kernels import arrays
 
 
 def test_all_of_them_are_there():
@@ -48,33 +47,6 @@ def test_is_finite(dtype):
     both.flags.writeable = False
     assert arrays.is_finite(both) is False
     assert arrays.is_finite(np.arange(3, dtype=np.uint8)) is True
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_assign_on_all_cores(dtype):
-    size = WORTH_THREADS + 5
-    source = np.random.default_rng(0).random(size).astype(dtype)
-    whole = np.full(size + 2, -1, dtype)
-    cpu.assign(whole[1:-1], source)
-    np.testing.assert_array_equal(whole, np.concatenate([[-1], source, [-1]]))
-    cpu.assign(whole[:-1], whole[1:])  # they overlap: as if all numbers were read before the first is written
-    np.testing.assert_array_equal(whole, np.concatenate([source, [-1, -1]]))
-    for other in (source[::-1], source.astype(np.float32), source.astype(np.float64), source.astype(">f4"), dtype(2)):
-        target = np.zeros(size, dtype)
-        cpu.assign(target, other)
-        np.testing.assert_array_equal(target, np.zeros(size, dtype) + other)
-    strided = np.zeros((size, 2), dtype)
-    cpu.assign(strided[:, 0], source)
-    np.testing.assert_array_equal(strided, np.stack([source, 0 * source], axis=1))
-    fixed = source.copy()
-    fixed.flags.writeable = False
-    target = np.zeros(size, dtype)
-    cpu.assign(target, fixed)
-    np.testing.assert_array_equal(target, source)
-    with pytest.raises(ValueError, match="read-only"):
-        cpu.assign(fixed, target)
-    with pytest.raises(ValueError, match="broadcast"):
-        cpu.assign(target, source[:-1])
 
 
 def test_update_average():

@@ -193,4 +193,4 @@ def test_a_vector_changed_in_place_must_not_need_a_copy(backend, function, name)
     refused(backend, function, {**good, name: swapped}, f"{name}: ", ValueError)
     locked = good[name].copy()
     locked.flags.writeable = False
-    refused(backend, function, {**good, name: locked}, f"{name}: expected a writeable vector", ValueError)
+    refused(backend, function, {**good, name: locked}, f"{name}: expected a writeable array", ValueError)

@@ -13,7 +13,7 @@ from . import simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
-from .winners import backward_from_winners
+from .winners import backward_from_winners, between_channels
 from .workspace import flat
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
@@ -151,6 +151,8 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
                 setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
                 workspace.scratch("weights", setup.weights, x.dtype),
                 workspace.scratch("starts", setup.starts, _OFFSETS),
+                workspace.scratch("channels", setup.starts, np.dtype(np.int64)),
+                workspace.scratch("sources", setup.starts, np.dtype(np.int64)),
                 workspace.scratch("gradients", setup.places, x.dtype),
                 workspace.scratch("places", setup.places, _OFFSETS),
                 workspace.scratch("partial", (setup.splits * w.size,), x.dtype), np.zeros(setup.sums, x.dtype),
@@ -329,9 +331,10 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     # a band of dx, with the windows that reach into it from above and below
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
-    terms = kh * kw * channels
-    return Winners(tables, lanes, group, room, splits, -(-outputs // (SHARES // splits)), (workers, padded),
-                   (workers, (outputs + lanes) * terms), (workers, room), (workers, (outputs + lanes) * room),
+    terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
+    return Winners(tables, lanes, group, room, splits, block, (workers, padded),
+                   (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)),
+                   (workers, max(room, pixels)), (workers, (block + lanes) * room),
                    (splits, outputs * lanes))
 
 

@@ -162,43 +162,16 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
 
 
 @intrinsic
-def tile_add_from(typing, tile, factors, places, i, x, base):
-    """``tile += factors[i] * x[base + places[i] :][: vectors * lanes]``, for a tile of one row."""
+def tile_add_scaled(typing, tile, factor, x, at):
+    """``tile += factor * x[at :][: vectors * lanes]``, for a tile of one row."""
     def codegen(context, builder, signature, args):
-        model, factor, start = _scaled(context, builder, signature, args)
-        multiply_add = model.function("llvm.fmuladd", 3)
-        return model.pack([builder.call(multiply_add, [factor, model.load(start, v), builder.extract_value(args[0], v)])
+        model = _Model(context, builder, tile)
+        multiply_add, vector = model.function("llvm.fmuladd", 3), model.broadcast(args[1])
+        start = _address(context, builder, x, args[2], args[3])
+        return model.pack([builder.call(multiply_add, [vector, model.load(start, v), builder.extract_value(args[0], v)])
                            for v in range(len(tile))])
 
-    return tile(tile, factors, places, types.intp, x, types.intp), codegen
-
-
-@intrinsic
-def tile_add_to(typing, tile, factors, places, i, x, base):
-    """``x[base + places[i] :][: vectors * lanes] += factors[i] * tile``, for a tile of one row."""
-    def codegen(context, builder, signature, args):
-        model, factor, start = _scaled(context, builder, signature, args)
-        multiply_add = model.function("llvm.fmuladd", 3)
-        sums = [builder.call(multiply_add, [factor, builder.extract_value(args[0], v), model.load(start, v)])
-                for v in range(len(tile))]
-        for v, value in enumerate(sums):
-            model.store(value, start, v)
-        return context.get_dummy_value()
-
-    return types.void(tile, factors, places, types.intp, x, types.intp), codegen
-
-
-def _scaled(context, builder, signature, args):
-    """What the two above have in common: ``factors[i]`` in every lane, and the address of ``x[base + places[i]]``.
-
-    The places are 32-bit integers: as many fit into a vector as numbers in float32.
-    """
-    tile, factors, places, _, x, _ = signature.args
-    _, factor_array, place_array, i, x_array, base = args
-    model = _Model(context, builder, tile)
-    factor = model.broadcast(builder.load(_address(context, builder, factors, factor_array, i)))
-    place = builder.sext(builder.load(_address(context, builder, places, place_array, i)), INT64)
-    return model, factor, _address(context, builder, x, x_array, builder.add(base, place))
+    return tile(tile, factor, x, types.intp), codegen
 
 
 def _elementwise(result, *tiles):
@@ -294,6 +267,29 @@ def tile_equals(typing, tile, number):
         return builder.icmp_signed("==", a, model.broadcast(value, a.type))
 
     return mask(tile, types.intp), codegen
+
+
+@intrinsic
+def bits_of_winners(typing, position, number, signs):
+    """One bit for each lane: whether ``position``, of integers, equals a number, and ``signs > 0``."""
+    def codegen(context, builder, signature, args):
+        values, value, signs = builder.extract_value(args[0], 0), args[1], builder.extract_value(args[2], 0)
+        model = _Model(context, builder, signature.args[2])
+        value = model.broadcast(builder.trunc(value, values.type.element), values.type)
+        won = builder.and_(builder.icmp_signed("==", values, value),
+                           builder.fcmp_ordered(">", signs, ir.Constant(model.vector, None)))
+        return builder.zext(builder.bitcast(won, ir.IntType(model.count)), INT64)
+
+    return types.int64(position, types.intp, signs), codegen
+
+
+@intrinsic
+def lowest_bit(typing, bits):
+    """The number of the lowest bit that is set."""
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
 
 
 @intrinsic

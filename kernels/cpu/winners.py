@@ -12,11 +12,14 @@ where g is the pooled gradient, 0 where relu lets nothing through, and ``place``
 x starts. Two channels have their winners in two places, so channels no longer make a vector, as in ``product.py``; the
 inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other.
 
-A tile is a piece of such a row, for one channel, and goes over a group of windows that fits into the first-level cache.
-In dw it is the sum, which stays in registers while x is read; in dx it is the weights, and dx is read and written.
+A tile is a piece of such a row and stays in registers. In dw it is the sum of one channel, which goes over a group of
+windows that fits into the first-level cache. In dx it is the sum of one pixel, which goes over the channels whose
+winner it is, and they are sorted by their winners for that.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 
@@ -27,6 +30,13 @@ from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import on_all
 from .parts import part
 from .plans import unpacked
+
+#: Vectors of the widest tile: they take half of the registers or more. (Twelve of 512 bits, for 64 channels, would not
+#: stay in a first-level cache of 32 KB.)
+WIDEST = 6 if simd.BITS == 512 else 12
+
+#: Channels whose winners are looked for together: the bits of an integer.
+WORD = 64
 
 
 @kernel
@@ -39,7 +49,7 @@ def backward_from_winners(workers, *arguments):
 @part
 def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
                   pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch,
-                  starts, gradients, places, partial, sums):
+                  starts, channels, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
     ``group`` is the number of windows that a tile goes over, ``room`` the same in whole vectors.
@@ -47,8 +57,8 @@ def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, i
     plan = unpacked(sizes, row, step, out)
     if wants_dx:
         spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width,
-                       group, room, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
-                       gradients[worker], places[worker])
+                       group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
+                       channels[worker], sources[worker])
     correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
                       group, room, len(db), lanes, splits, block, padded_scratch[worker], starts[worker],
                       gradients[worker], places[worker], partial, sums)
@@ -56,7 +66,7 @@ def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, i
 
 @part
 def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width, group,
-                   room, w, dx, outputs, lanes, padded, weights, starts, gradients, places):
+                   w, dx, outputs, lanes, padded, weights, starts, channels, sources):
     """``dx[place[q, o] + step[k]] += g[q, o] w[k, o]``.
 
     The units are bands of dx, so that no two workers write to the same place. A band takes all windows that reach into
@@ -66,8 +76,9 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
     zero, units = np.int64(0), (images + plan.images - 1) // plan.images * bands_of_dx(plan)
     row_size, run, wide = plan.padded_width * plan.channels, kw * plan.channels, plan.out_width // pool_width
     first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
+    apart = between_channels(kh * run, lanes)
     if first_unit < last_unit:
-        pack_transposed(w, 0, kh * run, outputs, kh * run, lanes, weights, 0)
+        pack_transposed(w, 0, kh * run, outputs, apart, lanes, weights, 0)
     for unit in range(first_unit, last_unit):
         first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)
@@ -80,13 +91,14 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
             target, base = dx, first * plan.height * row_size
         fill(target, base, base + ((count - 1) * plan.padded_height + below - above) * row_size, lanes)
         for image in range(count):
+            start = base + image * plan.padded_height * row_size
             for low in range(lowest * wide // group * group, highest * wide, group):
-                windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
-                                       max(low, lowest * wide), min(low + group, highest * wide), above, 0, outputs,
-                                       outputs, room, lanes, starts, gradients, places)
-                start = base + image * plan.padded_height * row_size
-                _spread(weights, zero, kh, run, gradients, places, outputs, room, windows, target, start, row_size,
-                        lanes)
+                for o in range(0, outputs, WORD):
+                    pixels = sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, first + image,
+                                             max(low, lowest * wide), min(low + group, highest * wide), above, o,
+                                             min(WORD, outputs - o), outputs, lanes, starts, channels, sources)
+                    _spread(weights, o * apart, kh, run, target, start, row_size, lanes,
+                            (pixels, starts, channels, apart, dy, sources))
         if copied:
             copy_unpadded(plan, target, (top - above) * row_size, first, count, top, end, lanes, dx)
 
@@ -117,31 +129,37 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
                                            outputs, room, lanes, starts, gradients, places)
                     add_rows_up(gradients, used, room, windows, lanes, db, o * lanes)
                     start = base + image * plan.block_height * row_size
-                    _correlate(partial, before, kh, run, gradients, places, used, room, windows, source, start,
-                               row_size, lanes)
+                    _correlate(partial, before, kh, run, source, start, row_size, lanes,
+                               (gradients, places, windows, room, used, kh * run))
 
 
+@cache
 def _spread_tiles(vectors):
-    """``spread(...)``: tiles of so many vectors, weights from k on, one for each of ``channels``, ``terms`` apart."""
+    """``spread(...)``: tiles of so many vectors of dx, from ``to`` on, one for each pixel with winners."""
 
-    def spread(weights, k, terms, gradients, places, channels, room, windows, dx, to, lanes):
-        for o in range(channels):
-            tile = simd.tile_load(weights, (o * terms + k,), vectors * lanes, vectors)
-            for i in range(o * room, o * room + windows):
-                simd.tile_add_to(tile, gradients, places, i, dx, to)
+    def spread(weights, k, dx, to, lanes, pixels, starts, channels, apart, dy, sources):
+        for j in range(pixels):
+            if channels[j] != 0:
+                tile, left = simd.tile_load(dx, (to + starts[j],), vectors * lanes, vectors), channels[j]
+                while left != 0:
+                    o = simd.lowest_bit(left)
+                    left ^= np.int64(1) << o
+                    tile = simd.tile_add_scaled(tile, dy[sources[j] + o], weights, k + o * apart)
+                simd.tile_store(tile, dx, (to + starts[j],), vectors * lanes)
 
     spread.__name__ = spread.__qualname__ = f"spread_winners_{vectors}"  # no two functions of one name
     return part(spread)
 
 
+@cache
 def _correlate_tiles(vectors):
-    """``correlate(...)``: tiles of so many vectors, sums from k on, one for each of ``channels``, ``terms`` apart."""
+    """``correlate(...)``: tiles of so many vectors of dw, from k on, one for each channel, ``terms`` apart."""
 
-    def correlate(dw, k, terms, gradients, places, channels, room, windows, x, at, lanes):
+    def correlate(dw, k, x, at, lanes, gradients, places, windows, room, channels, terms):
         for o in range(channels):
             tile = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors)
             for i in range(o * room, o * room + windows):
-                tile = simd.tile_add_from(tile, gradients, places, i, x, at)
+                tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
             simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
 
     correlate.__name__ = correlate.__qualname__ = f"correlate_winners_{vectors}"
@@ -149,24 +167,26 @@ def _correlate_tiles(vectors):
 
 
 def _row_by_row(name, tiles):
-    """``all_tiles(...)``: KH rows of ``run`` numbers in tiles of six vectors, the rest in tiles of three or one.
+    """``all_tiles(...)``: KH rows of ``run`` numbers in tiles that are as wide as possible.
 
     The rows of ``matrix``, weights or dw from k on, follow each other; those of the image are ``row_size`` apart.
     """
-    six, three, one = tiles(6), tiles(3), tiles(1)
+    whole, half, quarter, one = (tiles(vectors) for vectors in (WIDEST, WIDEST // 2, WIDEST // 4, 1))
 
-    def all_tiles(matrix, k, kh, run, gradients, places, channels, room, windows, image, start, row_size, lanes):
-        terms = kh * run
+    def all_tiles(matrix, k, kh, run, image, start, row_size, lanes, winners):
         for m in range(kh):
             at, end = start + m * row_size, k + run
-            while k + 6 * lanes <= end:
-                six(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
-                k, at = k + 6 * lanes, at + 6 * lanes
-            while k + 3 * lanes <= end:
-                three(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
-                k, at = k + 3 * lanes, at + 3 * lanes
+            while k + WIDEST * lanes <= end:
+                whole(matrix, k, image, at, lanes, *winners)
+                k, at = k + WIDEST * lanes, at + WIDEST * lanes
+            while k + WIDEST // 2 * lanes <= end:
+                half(matrix, k, image, at, lanes, *winners)
+                k, at = k + WIDEST // 2 * lanes, at + WIDEST // 2 * lanes
+            while k + WIDEST // 4 * lanes <= end:
+                quarter(matrix, k, image, at, lanes, *winners)
+                k, at = k + WIDEST // 4 * lanes, at + WIDEST // 4 * lanes
             while k < end:
-                one(matrix, k, terms, gradients, places, channels, room, windows, image, at, lanes)
+                one(matrix, k, image, at, lanes, *winners)
                 k, at = k + lanes, at + lanes
 
     all_tiles.__name__ = all_tiles.__qualname__ = name
@@ -174,6 +194,43 @@ def _row_by_row(name, tiles):
 
 
 _spread, _correlate = _row_by_row("spread_rows", _spread_tiles), _row_by_row("correlate_rows", _correlate_tiles)
+
+
+@part
+def between_channels(terms, lanes):
+    """So many numbers apart are the weights of two channels: whole vectors, an odd number of them.
+
+    An even number would put the same piece of all channels into the same few sets of a cache.
+    """
+    return (terms // lanes | 1) * lanes
+
+
+@part
+def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
+                    outputs, lanes, starts, channels, sources):
+    """Windows [low, high) of an image: for each of their pixels the channels that it won. Returns how many there are.
+
+    Pixel j starts at ``starts[j]``, counted from row ``above`` of the (padded) image. If it won channel ``first`` + o,
+    bit o of ``channels[j]`` is set, and the gradient is ``dy[sources[j] + o]``. No bit is set where relu lets nothing
+    through.
+    """
+    row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
+    down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
+    at, j = (image * (plan.out_height // pool_height) * wide + low) * outputs + first, 0
+    for q in range(low, high):
+        start = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
+        for m in range(pool_height):
+            for n in range(pool_width):
+                won = np.int64(0)
+                for o in range(0, used, lanes):
+                    width = min(lanes, used - o)
+                    sign = simd.tile_load(y, (at + o,), width, 1)
+                    position = simd.tile_load_like(argmax, (at + o,), width, sign)
+                    won |= simd.bits_of_winners(position, m * pool_width + n, sign) << o
+                starts[j], channels[j], sources[j] = start + m * down + n * right, won, at
+                j += 1
+        at += outputs
+    return j
 
 
 @part
@@ -222,7 +279,7 @@ def add_rows_up(numbers, rows, apart, count, lanes, sums, to):
 @part
 def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
                       pool_height, pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block,
-                      padded_scratch, w_scratch, starts, gradients, places, partial, sums):
+                      padded_scratch, w_scratch, starts, channels, sources, gradients, places, partial, sums):
     """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o, :]``, in the order of s."""
     outputs = len(db)
     terms = len(dw) // outputs

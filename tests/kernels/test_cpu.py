@@ -13,7 +13,7 @@ from strategies import FLOATS, Conv2DCase, assert_close, conv2d_cases, dense_cas
 
 import kernels
 from kernels import cpu, im2col, reference
-from kernels.cpu import conv2d, ladder, plans, simd, threads, workspace
+from kernels.cpu import conv2d, ladder, plans, simd, threads, winners, workspace
 from kernels.cpu.exponential import exponential
 
 #: The tolerances that the back-end promises, relative to the sum of absolute products.
@@ -170,13 +170,14 @@ def winners_cases(draw, kind="normal"):
     kernel, stride, padding = ([draw(st.integers(low, high)) for _ in range(2)]
                                for low, high in ((1, 4), (1, 3), (0, 2)))
     pool_size = draw(st.sampled_from([(2, 2), (1, 3), (3, 1), (2, 3), (4, 4), (17, 16)]))
-    # rows of a kernel are whole vectors, their number is one to seven: tiles of six, of three, and single ones
+    # rows of a kernel are whole vectors, up to one more than the widest tile takes
     smallest = simd.lanes(dtype) // math.gcd(simd.lanes(dtype), kernel[1])
-    channels = smallest * draw(st.integers(1, max(1, 7 * simd.lanes(dtype) // (smallest * kernel[1]))))
+    most = (winners.WIDEST + 1) * simd.lanes(dtype) // (smallest * kernel[1])
+    channels = smallest * draw(st.integers(1, max(1, most)))
     padding = tuple((p, draw(st.integers(0, 1))) for p in padding)
     rows, columns = (draw(st.integers(1, 3)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
     size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
-    images, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40))
+    images, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40) | st.integers(-2, 2).map(winners.WORD.__add__))
     x = values(seed, (images, *size, channels), dtype, kind)
     w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
     y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
@@ -205,7 +206,7 @@ def test_gradients_from_the_winners_alone(case):
 
 
 def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
-    """dx and dw as sums over winners, in plain loops."""
+    """dx and dw as sums over winners, in plain loops; where relu let nothing through, dx gets nothing, dw zeros."""
     (top, bottom), (left, right) = padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
@@ -213,9 +214,9 @@ def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
         row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
         row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
         part = np.s_[n, row:row + w.shape[0], column:column + w.shape[1]]
-        g = dy[n, i, j, o] if y[n, i, j, o] > 0 else 0
-        dw[..., o] += g * padded[part]
-        dx[part] += g * w[..., o]
+        live = y[n, i, j, o] > 0
+        dw[..., o] += (dy[n, i, j, o] if live else 0) * padded[part]
+        dx[part] += dy[n, i, j, o] * w[..., o] if live else 0
     return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
 
 
@@ -506,7 +507,7 @@ def test_the_pool_never_hands_out_memory_that_is_in_use(actions):
 
 
 def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
-    workspace.clear()
+    monkeypatch.setattr(workspace, "_buffers", {})  # other tests' arrays may still wait for the garbage collector
     monkeypatch.setattr(workspace, "IDLE_BYTES", 1_000_000)
     for size in range(100_000, 1_000_000, 50_000):
         workspace.empty((size,), np.dtype(np.uint8))

@@ -13,7 +13,7 @@ from . import simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
 from .plans import multiples, plan_of
 from .product import panel_width
-from .winners import backward_from_winners, between_channels
+from .winners import WORD, backward_from_winners, between_channels
 from .workspace import flat
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
@@ -151,7 +151,7 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
                 setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
                 workspace.scratch("weights", setup.weights, x.dtype),
                 workspace.scratch("starts", setup.starts, _OFFSETS),
-                workspace.scratch("channels", setup.starts, np.dtype(np.int64)),
+                workspace.scratch("bits", setup.bits, np.dtype(np.int64)),
                 workspace.scratch("sources", setup.starts, np.dtype(np.int64)),
                 workspace.scratch("gradients", setup.places, x.dtype),
                 workspace.scratch("places", setup.places, _OFFSETS),
@@ -247,6 +247,7 @@ class Winners(NamedTuple):
     padded: tuple
     weights: tuple
     starts: tuple
+    bits: tuple
     places: tuple
     sums: tuple
 
@@ -326,7 +327,7 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
     # groups of equal size; the pixels that a window has to itself count, not those that it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
-    group = -(-windows // -(-windows * size * dtype.itemsize // GROUP_BYTES))
+    group = -(-windows // max(-(-windows * size * dtype.itemsize // GROUP_BYTES), -(-windows // WORD)))
     room = -(-group // lanes) * lanes
     # a band of dx, with the windows that reach into it from above and below
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
@@ -334,7 +335,8 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
     return Winners(tables, lanes, group, room, splits, block, (workers, padded),
                    (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)),
-                   (workers, max(room, pixels)), (workers, (block + lanes) * room),
+                   (workers, max(room, pixels)), (workers, max(block + lanes, pixels)),
+                   (workers, (block + lanes) * room),
                    (splits, outputs * lanes))
 
 

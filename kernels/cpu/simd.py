@@ -284,6 +284,27 @@ def bits_of_winners(typing, position, number, signs):
 
 
 @intrinsic
+def add_bits(typing, tile, count, array, at, shift):
+    """Set bit ``shift + l`` of ``array[at + r]`` if lane l of row r is not 0, for lanes below ``count``."""
+    def codegen(context, builder, signature, args):
+        values, count, _, at, shift = args
+        model = _Model(context, builder, tile)
+        kind = ir.IntType(model.count)
+        lane = ir.Constant(ir.VectorType(INT32, model.count), list(range(model.count)))
+        valid = builder.icmp_signed("<", lane, model.broadcast(builder.trunc(count, INT32), lane.type))
+        valid = builder.bitcast(valid, kind)
+        for r in range(len(tile)):
+            row = builder.extract_value(values, r)
+            bits = builder.bitcast(builder.fcmp_unordered("!=", row, ir.Constant(model.vector, None)), kind)
+            bits = builder.shl(builder.zext(builder.and_(bits, valid), INT64), shift)
+            place = _address(context, builder, array, args[2], builder.add(at, ir.Constant(INT64, r)))
+            builder.store(builder.or_(builder.load(place), bits), place)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, array, types.intp, types.intp), codegen
+
+
+@intrinsic
 def lowest_bit(typing, bits):
     """The number of the lowest bit that is set."""
     def codegen(context, builder, signature, args):

@@ -10,11 +10,13 @@ Here they are left out. Of each window q and output channel o only the winner co
 
 where g is the pooled gradient, 0 where relu lets nothing through, and ``place`` is where in memory the winner's part of
 x starts. Two channels have their winners in two places, so channels no longer make a vector, as in ``product.py``; the
-inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other.
+inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other. Winners that are
+not above 0, which relu lets nothing through of, are left out as well: on random images they are nearly half of those in
+document 2's second convolution.
 
 A tile is a piece of such a row and stays in registers. In dw it is the sum of one channel, which goes over a group of
 windows that fits into the first-level cache. In dx it is the sum of one pixel, which goes over the channels whose
-winner it is, and they are sorted by their winners for that.
+winner it is. Which windows or channels take part, the bits of an integer say: they are taken off one by one.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from .plans import unpacked
 #: stay in a first-level cache of 32 KB.)
 WIDEST = 6 if simd.BITS == 512 else 12
 
-#: Channels whose winners are looked for together: the bits of an integer.
+#: Channels, in dx, or windows, in dw, that are looked at together: the bits of an integer.
 WORD = 64
 
 
@@ -49,7 +51,7 @@ def backward_from_winners(workers, *arguments):
 @part
 def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
                   pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch,
-                  starts, channels, sources, gradients, places, partial, sums):
+                  starts, bits, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
     ``group`` is the number of windows that a tile goes over, ``room`` the same in whole vectors.
@@ -58,15 +60,15 @@ def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, i
     if wants_dx:
         spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width,
                        group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
-                       channels[worker], sources[worker])
+                       bits[worker], sources[worker])
     correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
                       group, room, len(db), lanes, splits, block, padded_scratch[worker], starts[worker],
-                      gradients[worker], places[worker], partial, sums)
+                      bits[worker], gradients[worker], places[worker], partial, sums)
 
 
 @part
 def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width, group,
-                   w, dx, outputs, lanes, padded, weights, starts, channels, sources):
+                   w, dx, outputs, lanes, padded, weights, starts, bits, sources):
     """``dx[place[q, o] + step[k]] += g[q, o] w[k, o]``.
 
     The units are bands of dx, so that no two workers write to the same place. A band takes all windows that reach into
@@ -96,16 +98,17 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
                 for o in range(0, outputs, WORD):
                     pixels = sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, first + image,
                                              max(low, lowest * wide), min(low + group, highest * wide), above, o,
-                                             min(WORD, outputs - o), outputs, lanes, starts, channels, sources)
+                                             min(WORD, outputs - o), outputs, lanes, starts, bits, sources)
                     _spread(weights, o * apart, kh, run, target, start, row_size, lanes,
-                            (pixels, starts, channels, apart, dy, sources))
+                            (pixels, starts, bits, apart, dy, sources))
         if copied:
             copy_unpadded(plan, target, (top - above) * row_size, first, count, top, end, lanes, dx)
 
 
 @part
 def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      group, room, outputs, lanes, splits, block, padded, starts, gradients, places, partial, sums):
+                      group, room, outputs, lanes, splits, block, padded, starts, bits, gradients, places, partial,
+                      sums):
     """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o, :] = sum_q g[q, o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, and the channels into blocks.
@@ -126,21 +129,21 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
                 for low in range(lowest // group * group, highest, group):
                     windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
                                            max(low, lowest), min(low + group, highest), top * plan.row_step, o, used,
-                                           outputs, room, lanes, starts, gradients, places)
+                                           outputs, room, lanes, starts, bits, gradients, places)
                     add_rows_up(gradients, used, room, windows, lanes, db, o * lanes)
                     start = base + image * plan.block_height * row_size
                     _correlate(partial, before, kh, run, source, start, row_size, lanes,
-                               (gradients, places, windows, room, used, kh * run))
+                               (gradients, places, bits, room, used, kh * run))
 
 
 @cache
 def _spread_tiles(vectors):
     """``spread(...)``: tiles of so many vectors of dx, from ``to`` on, one for each pixel with winners."""
 
-    def spread(weights, k, dx, to, lanes, pixels, starts, channels, apart, dy, sources):
+    def spread(weights, k, dx, to, lanes, pixels, starts, bits, apart, dy, sources):
         for j in range(pixels):
-            if channels[j] != 0:
-                tile, left = simd.tile_load(dx, (to + starts[j],), vectors * lanes, vectors), channels[j]
+            if bits[j] != 0:
+                tile, left = simd.tile_load(dx, (to + starts[j],), vectors * lanes, vectors), bits[j]
                 while left != 0:
                     o = simd.lowest_bit(left)
                     left ^= np.int64(1) << o
@@ -155,12 +158,16 @@ def _spread_tiles(vectors):
 def _correlate_tiles(vectors):
     """``correlate(...)``: tiles of so many vectors of dw, from k on, one for each channel, ``terms`` apart."""
 
-    def correlate(dw, k, x, at, lanes, gradients, places, windows, room, channels, terms):
+    def correlate(dw, k, x, at, lanes, gradients, places, bits, room, channels, terms):
         for o in range(channels):
-            tile = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors)
-            for i in range(o * room, o * room + windows):
-                tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
-            simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
+            if bits[o] != 0:
+                tile, left = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors), bits[o]
+                while left != 0:
+                    i = simd.lowest_bit(left)
+                    left ^= np.int64(1) << i
+                    i += o * room
+                    tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
+                simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
 
     correlate.__name__ = correlate.__qualname__ = f"correlate_winners_{vectors}"
     return part(correlate)
@@ -207,11 +214,11 @@ def between_channels(terms, lanes):
 
 @part
 def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
-                    outputs, lanes, starts, channels, sources):
+                    outputs, lanes, starts, bits, sources):
     """Windows [low, high) of an image: for each of their pixels the channels that it won. Returns how many there are.
 
     Pixel j starts at ``starts[j]``, counted from row ``above`` of the (padded) image. If it won channel ``first`` + o,
-    bit o of ``channels[j]`` is set, and the gradient is ``dy[sources[j] + o]``. No bit is set where relu lets nothing
+    bit o of ``bits[j]`` is set, and the gradient is ``dy[sources[j] + o]``. No bit is set where relu lets nothing
     through.
     """
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
@@ -227,7 +234,7 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
                     sign = simd.tile_load(y, (at + o,), width, 1)
                     position = simd.tile_load_like(argmax, (at + o,), width, sign)
                     won |= simd.bits_of_winners(position, m * pool_width + n, sign) << o
-                starts[j], channels[j], sources[j] = start + m * down + n * right, won, at
+                starts[j], bits[j], sources[j] = start + m * down + n * right, won, at
                 j += 1
         at += outputs
     return j
@@ -235,17 +242,20 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
 
 @part
 def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
-                 outputs, room, lanes, starts, gradients, places):
+                 outputs, room, lanes, starts, bits, gradients, places):
     """Windows [low, high) of an image: their gradients, and the places of their winners. Returns how many there are.
 
     Both are asked for one channel at a time, and so they are transposed, in square tiles: channel ``first`` + o has its
-    windows from o ``room`` on. The places count from row ``above`` of the (padded) image.
+    windows from o ``room`` on, and bit i of ``bits[o]`` is set if gradient i of them is not 0. The places count from
+    row ``above`` of the (padded) image.
     """
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
     down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
     for q in range(low, high):
         starts[q - low] = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
     at = (image * (plan.out_height // pool_height) * wide + low) * outputs + first
+    for o in range(used):
+        bits[o] = 0
     for q in range(0, high - low, lanes):
         for o in range(0, used, lanes):
             width = min(lanes, used - o)
@@ -259,7 +269,9 @@ def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, imag
                     winner = simd.tile_where(simd.tile_equals(position, m * pool_width + n), pixel, winner)
             start = simd.tile_load_like(starts, simd.spaced_square(dy, q, 0, lanes), lanes, gradient)
             targets = simd.spaced_square(dy, o * room + q, room, lanes)
-            simd.tile_store(simd.tile_transpose(gradient), gradients, targets, lanes)
+            gradient = simd.tile_transpose(gradient)
+            simd.add_bits(gradient, high - low - q, bits, o, q)
+            simd.tile_store(gradient, gradients, targets, lanes)
             simd.tile_store(simd.tile_plus(simd.tile_transpose(winner), start), places, targets, lanes)
     return high - low
 
@@ -279,7 +291,7 @@ def add_rows_up(numbers, rows, apart, count, lanes, sums, to):
 @part
 def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
                       pool_height, pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block,
-                      padded_scratch, w_scratch, starts, channels, sources, gradients, places, partial, sums):
+                      padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o, :]``, in the order of s."""
     outputs = len(db)
     terms = len(dw) // outputs

@@ -206,7 +206,7 @@ def test_gradients_from_the_winners_alone(case):
 
 
 def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
-    """dx and dw as sums over winners, in plain loops; where relu let nothing through, dx gets nothing, dw zeros."""
+    """dx and dw as sums over winners, in plain loops: those that relu let through, for dw without zero gradients."""
     (top, bottom), (left, right) = padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     dx, dw = np.zeros_like(padded), np.zeros_like(w)
@@ -214,9 +214,10 @@ def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
         row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
         row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
         part = np.s_[n, row:row + w.shape[0], column:column + w.shape[1]]
-        live = y[n, i, j, o] > 0
-        dw[..., o] += (dy[n, i, j, o] if live else 0) * padded[part]
-        dx[part] += dy[n, i, j, o] * w[..., o] if live else 0
+        if y[n, i, j, o] > 0:
+            dx[part] += dy[n, i, j, o] * w[..., o]
+            if dy[n, i, j, o] != 0:
+                dw[..., o] += dy[n, i, j, o] * padded[part]
     return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
 
 
@@ -252,6 +253,30 @@ def test_winners_in_bands(units_of, monkeypatch, padding, stride, pool_size):
         assert_close(dw, expected[1], rtol=1e-13)
         # a pixel's sum has one order for any bands: their number depends on that of threads
         np.testing.assert_array_equal(dx, next(result[0] for other, result in seen if other == size))
+
+
+def test_winners_of_more_windows_than_an_integer_has_bits(units_of, monkeypatch):
+    units_of(1 << 30)
+    monkeypatch.setattr(conv2d, "GROUP_BYTES", 1 << 30)
+    x, w = values(1, (2, 5, 302, 8)), values(2, (2, 1, 8, 70))
+    stride, padding, pool_size = (1, 1), ((0, 0), (0, 0)), (2, 2)
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, stride, padding, pool_size)
+    dy = values(3, y.shape)
+    got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, padding, pool_size)
+    for a, e in zip(got, from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size)):
+        assert_close(a, e, rtol=1e-12)
+
+
+def test_a_gradient_of_nan_spoils_its_own_channel_alone():
+    x, w, b, padding = values(1, (2, 7, 6, 8)), values(2, (3, 3, 8, 9)), values(3, (9,)), ((1, 1), (1, 1))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, 1, padding, (2, 2))
+    dy = values(4, y.shape)
+    dy[1, 2, 0, 5], y[1, 2, 0, 5] = np.nan, 1
+    dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, 1, padding, (2, 2))
+    np.testing.assert_array_equal(np.isnan(dw).all((0, 1, 2)), np.arange(9) == 5)
+    np.testing.assert_array_equal(np.isnan(dw).any((0, 1, 2)), np.arange(9) == 5)
+    np.testing.assert_array_equal(np.isnan(db), np.arange(9) == 5)
+    assert not np.isnan(dx[0]).any() and np.isnan(dx[1]).any()
 
 
 @settings(max_examples=25, deadline=None)

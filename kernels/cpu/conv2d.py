@@ -325,7 +325,7 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     # a power of two, so that SHARES tasks of equal size come out
     splits = 1 << (max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1)
     splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
-    # groups of equal size; the pixels that a window has to itself count, not those that it shares
+    # groups of equal size, of at most WORD windows; the pixels that a window has to itself count, not those it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
     group = -(-windows // max(-(-windows * size * dtype.itemsize // GROUP_BYTES), -(-windows // WORD)))
     room = -(-group // lanes) * lanes

@@ -336,8 +336,7 @@ def _winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size)
     return Winners(tables, lanes, group, room, splits, block, (workers, padded),
                    (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)),
                    (workers, max(room, pixels)), (workers, max(block + lanes, pixels)),
-                   (workers, (block + lanes) * room),
-                   (splits, outputs * lanes))
+                   (workers, (block + lanes) * room), (splits, outputs * lanes))
 
 
 def _padded(plan, workers):

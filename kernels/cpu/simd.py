@@ -270,17 +270,25 @@ def tile_equals(typing, tile, number):
 
 
 @intrinsic
-def bits_of_winners(typing, position, number, signs):
-    """One bit for each lane: whether ``position``, of integers, equals a number, and ``signs > 0``."""
-    def codegen(context, builder, signature, args):
-        values, value, signs = builder.extract_value(args[0], 0), args[1], builder.extract_value(args[2], 0)
-        model = _Model(context, builder, signature.args[2])
-        value = model.broadcast(builder.trunc(value, values.type.element), values.type)
-        won = builder.and_(builder.icmp_signed("==", values, value),
-                           builder.fcmp_ordered(">", signs, ir.Constant(model.vector, None)))
-        return builder.zext(builder.bitcast(won, ir.IntType(model.count)), INT64)
+def tile_above_zero(typing, tile):
+    """Where ``tile > 0``."""
+    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
 
-    return types.int64(position, types.intp, signs), codegen
+    @_elementwise(mask, tile)
+    def codegen(builder, model, a):
+        return builder.fcmp_ordered(">", a, ir.Constant(a.type, None))
+
+    return mask(tile), codegen
+
+
+@intrinsic
+def bits_of(typing, mask):
+    """The lanes of a mask of one vector as the bits of an integer, the first lane the lowest."""
+    def codegen(context, builder, signature, args):
+        lanes = builder.extract_value(args[0], 0)
+        return builder.zext(builder.bitcast(lanes, ir.IntType(lanes.type.count)), INT64)
+
+    return types.int64(mask), codegen
 
 
 @intrinsic

@@ -10,13 +10,14 @@ Here they are left out. Of each window q and output channel o only the winner co
 
 where g is the pooled gradient, 0 where relu lets nothing through, and ``place`` is where in memory the winner's part of
 x starts. Two channels have their winners in two places, so channels no longer make a vector, as in ``product.py``; the
-inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other. Winners that are
-not above 0, which relu lets nothing through of, are left out as well: on random images they are nearly half of those in
-document 2's second convolution.
+inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other. A winner that
+relu turned into 0 has no gradient and is left out as well: on random images nearly half of those in document 2's second
+convolution.
 
 A tile is a piece of such a row and stays in registers. In dw it is the sum of one channel, which goes over a group of
 windows that fits into the first-level cache. In dx it is the sum of one pixel, which goes over the channels whose
-winner it is. Which windows or channels take part, the bits of an integer say: they are taken off one by one.
+winner it is. Which windows or channels take part is written in the bits of an integer: the lowest says which is next,
+and is taken off.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _spread_tiles(vectors):
                 tile, left = simd.tile_load(dx, (to + starts[j],), vectors * lanes, vectors), bits[j]
                 while left != 0:
                     o = simd.lowest_bit(left)
-                    left ^= np.int64(1) << o
+                    left &= left - 1  # takes the lowest bit off
                     tile = simd.tile_add_scaled(tile, dy[sources[j] + o], weights, k + o * apart)
                 simd.tile_store(tile, dx, (to + starts[j],), vectors * lanes)
 
@@ -163,9 +164,8 @@ def _correlate_tiles(vectors):
             if bits[o] != 0:
                 tile, left = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors), bits[o]
                 while left != 0:
-                    i = simd.lowest_bit(left)
-                    left ^= np.int64(1) << i
-                    i += o * room
+                    i = o * room + simd.lowest_bit(left)
+                    left &= left - 1
                     tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
                 simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
 
@@ -224,17 +224,19 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
     down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
     at, j = (image * (plan.out_height // pool_height) * wide + low) * outputs + first, 0
+    like = simd.tile_zeros(y)  # argmax is loaded in as many lanes as y has
     for q in range(low, high):
         start = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
+        positive = np.int64(0)
+        for o in range(0, used, lanes):
+            positive |= simd.bits_of(simd.tile_above_zero(simd.tile_load(y, (at + o,), min(lanes, used - o), 1))) << o
         for m in range(pool_height):
             for n in range(pool_width):
                 won = np.int64(0)
                 for o in range(0, used, lanes):
-                    width = min(lanes, used - o)
-                    sign = simd.tile_load(y, (at + o,), width, 1)
-                    position = simd.tile_load_like(argmax, (at + o,), width, sign)
-                    won |= simd.bits_of_winners(position, m * pool_width + n, sign) << o
-                starts[j], bits[j], sources[j] = start + m * down + n * right, won, at
+                    position = simd.tile_load_like(argmax, (at + o,), min(lanes, used - o), like)
+                    won |= simd.bits_of(simd.tile_equals(position, m * pool_width + n)) << o
+                starts[j], bits[j], sources[j] = start + m * down + n * right, won & positive, at
                 j += 1
         at += outputs
     return j

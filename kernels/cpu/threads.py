@@ -21,7 +21,7 @@ from numba import config
 WORTH_THREADS = 1 << 16
 
 #: Multiply-adds of a tile that take as long as one number in a pass over memory.
-PRODUCTS = 32
+PRODUCTS = 16
 
 _lock = threading.Lock()
 

@@ -248,17 +248,18 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
     """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
-    (added up by ``add_splits``), and the kernel's elements into blocks. Every block packs the rows of dy that it
-    needs, so db comes with it; ``sums`` has a last row for all but the first block.
+    (added up by ``add_splits``), and the kernel's elements into blocks. A worker packs the rows of dy that its blocks
+    need, so db comes with the first of them; ``sums`` has a last row for what the others add up.
     """
     plan = unpacked(sizes, row, step, out)
     terms = len(taps)
     blocks = (terms + block - 1) // block
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, factor = np.int64(0), np.bool_(False), dy_scratch[worker]
-    for task in range(splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers):
-        split, first_tap = task // blocks, task % blocks * block
-        last_tap = min(terms, first_tap + block)
+    first_task, last_task = splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers
+    for split in range(first_task // blocks, (last_task + blocks - 1) // blocks):
+        first_tap = max(0, first_task - split * blocks) * block
+        last_tap = min(terms, (last_task - split * blocks) * block)
         first_unit, last_unit = units * split // splits, units * (split + 1) // splits
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)

@@ -47,7 +47,7 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
                    columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
     """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels.
 
-    With a ``pool_height`` above 0, y and argmax are the result's maxima in windows of that size.
+    With a ``pool_height`` above 0, y and argmax are the maxima of relu of the result in windows of that size.
     """
     plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
@@ -69,7 +69,7 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
             if pool_height > 0:
                 target, at = y_scratch[worker], o
             product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride, bias,
-                    o, target, at, out, width, lanes, no, relu)
+                    o, target, at, out, width, lanes, no, relu and pool_height == 0)
             if pool_height > 0:
                 window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
                 pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y, argmax,

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from .. import NO_PADDING, checks
-from . import conv2d, simd, threads
+from . import conv2d, setups, simd, threads
 from .compiling import kernel
 from .parallel import on_all
 from .parts import part
@@ -182,7 +182,7 @@ def _tabled(run, x, w, b, stride, padding):
     row = (i * stride[0] * width + j * stride[1]) * channels
     step = (m * width + n) * channels + c
     lanes = simd.lanes(x.dtype)
-    columns = conv2d._whole(shape[3], lanes)
+    columns = setups.whole(shape[3], lanes)
     weights, bias = np.zeros((step.size, columns), x.dtype), np.zeros(columns, x.dtype)
     weights[:, :shape[3]] = w.reshape(step.size, shape[3])
     bias[:shape[3]] = 0 if b is None else b

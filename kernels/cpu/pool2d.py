@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import NO_PADDING, checks
-from . import simd, threads, workspace
+from . import masks, simd, threads, workspace
 from .compiling import kernel
 from .packing import fill
 from .parallel import on_all
@@ -139,10 +139,10 @@ def _max_forward_share(worker, workers, sizes_array, x, y, argmax):
                     for s in range(right - left):
                         at = (r * sizes.width + s) * sizes.channels
                         pixel = simd.tile_load(x, simd.shifted(pixels, at), used, 1)
-                        wins = simd.tile_exceeds(pixel, largest)
+                        wins = masks.tile_exceeds(pixel, largest)
                         tap = simd.tile_all(argmax, (m + r) * sizes.pool_width + n + s, largest)
-                        largest = simd.tile_where(wins, pixel, largest)
-                        position = simd.tile_where(wins, tap, position)
+                        largest = masks.tile_where(wins, pixel, largest)
+                        position = masks.tile_where(wins, tap, position)
                 results = simd.spaced((row * sizes.out_width + j) * sizes.channels + c, sizes.channels, count, ROWS)
                 simd.tile_store(largest, y, results, used)
                 simd.tile_store(position, argmax, results, used)
@@ -186,8 +186,8 @@ def _max_backward_share(worker, workers, sizes_array, dx, dy, argmax):
                                          sizes.column_step * sizes.channels, count, ROWS)
                     for s in range(right - left):
                         targets = simd.shifted(pixels, s * sizes.channels)
-                        holds = simd.tile_equals(position, m * sizes.pool_width + n + s)
-                        share = simd.tile_where(holds, gradient, zero)
+                        holds = masks.tile_equals(position, m * sizes.pool_width + n + s)
+                        share = masks.tile_where(holds, gradient, zero)
                         if not tiled:
                             share = simd.tile_plus(share, simd.tile_load(dx, targets, used, 1))
                         simd.tile_store(share, dx, targets, used)

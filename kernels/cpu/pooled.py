@@ -7,7 +7,7 @@ passes ask for, again a unit at a time.
 
 from __future__ import annotations
 
-from . import simd
+from . import masks, simd
 from .parts import part
 
 #: Windows in a tile.
@@ -16,28 +16,32 @@ ROWS = 4
 
 @part
 def pool_rows(source, column, rows, width, columns, used, pool_height, pool_width, y, argmax, to, lanes):
-    """Max-pool ``rows`` rows of pixels: ``used`` of their ``columns`` channels, from ``column`` on.
+    """Relu and max-pooling of ``rows`` rows of pixels: ``used`` of their ``columns`` channels, from ``column`` on.
 
     ``y[to + (i OW + j) columns + c]`` gets the largest number of window (i, j), OW = width // pool_width, and argmax
-    its place in the window; the first one wins a tie, as in ``pool2d.py``.
+    its place in the window; the first one wins a tie, as in ``pool2d.py``. Only the first pixel of a window needs relu:
+    from then on there is something that is not below 0, and no negative number beats that.
     """
     windows = width // pool_width
-    for i in range(rows // pool_height):
+    for row in range(rows // pool_height):
         for j in range(0, windows, ROWS):
             count = min(ROWS, windows - j)
-            start = (i * pool_height * width + j * pool_width) * columns + column
-            end = to + (i * windows + j) * columns + column
+            start = (row * pool_height * width + j * pool_width) * columns + column
+            end = to + (row * windows + j) * columns + column
             for c in range(0, used, lanes):
                 wide = min(lanes, used - c)
                 pixels = simd.spaced(start + c, pool_width * columns, count, ROWS)
-                largest = simd.tile_load(source, pixels, wide, 1)
+                largest = simd.tile_relu(simd.tile_load(source, pixels, wide, 1))
                 position = simd.tile_all(argmax, 0, largest)
-                for m in range(pool_height):
-                    for n in range(pool_width):
-                        pixel = simd.tile_load(source, simd.shifted(pixels, (m * width + n) * columns), wide, 1)
-                        wins = simd.tile_exceeds(pixel, largest)
-                        largest = simd.tile_where(wins, pixel, largest)
-                        position = simd.tile_where(wins, simd.tile_all(argmax, m * pool_width + n, largest), position)
+                at, n = 0, 0
+                for i in range(1, pool_height * pool_width):
+                    at, n = at + columns, n + 1
+                    if n == pool_width:
+                        at, n = at + (width - pool_width) * columns, 0
+                    pixel = simd.tile_load(source, simd.shifted(pixels, at), wide, 1)
+                    wins = masks.tile_exceeds(pixel, largest)
+                    largest = masks.tile_where(wins, pixel, largest)
+                    position = masks.tile_where(wins, simd.tile_all(argmax, i, largest), position)
                 results = simd.spaced(end + c, columns, count, ROWS)
                 simd.tile_store(largest, y, results, wide)
                 simd.tile_store(position, argmax, results, wide)
@@ -69,6 +73,6 @@ def unpool_rows(height, width, dy, y, argmax, pool_height, pool_width, first, co
                     zero = simd.tile_all(dy, 0, gradient)
                     targets = simd.spaced(to + c, pool_width * stride, here, ROWS)
                     for n in range(pool_width):
-                        holds = simd.tile_equals(position, m * pool_width + n)
-                        simd.tile_store(simd.tile_where(holds, gradient, zero), target,
+                        holds = masks.tile_equals(position, m * pool_width + n)
+                        simd.tile_store(masks.tile_where(holds, gradient, zero), target,
                                         simd.shifted(targets, n * stride), min(lanes, stride - c))

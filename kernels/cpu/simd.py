@@ -29,22 +29,23 @@ INT32 = ir.IntType(32)
 
 
 def _host():
-    """Bits in a vector register, and the number of such registers, of the processor that Numba compiles for."""
+    """Of the processor that Numba compiles for: bits in a vector register, the number of such registers, and whether
+    an instruction lets every lane pick one of four numbers."""
     listed = config.CPU_FEATURES
     if listed is None:
         features = {name for name, present in llvm.get_host_cpu_features().items() if present}
     else:
         features = {name[1:] for name in listed.split(",") if name.startswith("+")}
     if "avx512f" in features:
-        return 512, 32
+        return 512, 32, True
     if "avx2" in features or "avx" in features:
-        return 256, 16
+        return 256, 16, "avx2" in features
     if llvm.get_process_triple().startswith(("aarch64", "arm64")):
-        return 128, 32
-    return 128, 16
+        return 128, 32, False
+    return 128, 16, False
 
 
-BITS, REGISTERS = _host()
+BITS, REGISTERS, PICKS = _host()
 
 #: Vectors side by side in the widest tile, and for each width the rows of the tile that goes with it: as many as the
 #: registers (for the tile, a row of w, and a number of x) and the addresses of the rows of x allow.
@@ -79,8 +80,8 @@ def tile_of(typing, bias, at, rows, vectors):
     tile = types.UniTuple(Vector(bias.dtype), rows.literal_value * vectors.literal_value)
 
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
-        start = _address(context, builder, bias, args[0], args[1])
+        model = Model(context, builder, tile)
+        start = address(context, builder, bias, args[0], args[1])
         row = [model.load(start, v) for v in range(vectors.literal_value)]
         return model.pack(row * rows.literal_value)
 
@@ -101,7 +102,7 @@ def offsets(typing, table, base, first, last, rows):
         for r in range(rows.literal_value):
             index = builder.add(first, ir.Constant(INT64, r))
             index = builder.select(builder.icmp_signed("<", index, last), index, last)
-            values.append(builder.add(base, builder.load(_address(context, builder, table, array, index))))
+            values.append(builder.add(base, builder.load(address(context, builder, table, array, index))))
         return context.make_tuple(builder, result, values)
 
     return result(table, types.intp, types.intp, types.intp, rows), codegen
@@ -141,10 +142,10 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
     """``tile[r, :] += x[rows[r] + step[k]] * w[at : at + vectors * lanes]`` for every row r."""
     def codegen(context, builder, signature, args):
         acc, x_array, offset, step_array, k_value, w_array, at_value = args
-        step_value = builder.load(_address(context, builder, step, step_array, k_value))
-        model = _Model(context, builder, tile)
+        step_value = builder.load(address(context, builder, step, step_array, k_value))
+        model = Model(context, builder, tile)
         count, vectors = len(rows), len(tile) // len(rows)
-        w_start = _address(context, builder, w, w_array, at_value)
+        w_start = address(context, builder, w, w_array, at_value)
         weights = [model.load(w_start, v) for v in range(vectors)]
         # fmuladd, not fma: where there is no such instruction the latter becomes a call of a library
         multiply_add = model.function("llvm.fmuladd", 3)
@@ -165,20 +166,20 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
 def tile_add_scaled(typing, tile, factor, x, at):
     """``tile += factor * x[at :][: vectors * lanes]``, for a tile of one row."""
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+        model = Model(context, builder, tile)
         multiply_add, vector = model.function("llvm.fmuladd", 3), model.broadcast(args[1])
-        start = _address(context, builder, x, args[2], args[3])
+        start = address(context, builder, x, args[2], args[3])
         return model.pack([builder.call(multiply_add, [vector, model.load(start, v), builder.extract_value(args[0], v)])
                            for v in range(len(tile))])
 
     return tile(tile, factor, x, types.intp), codegen
 
 
-def _elementwise(result, *tiles):
+def elementwise(result, *tiles):
     """Decorator of a function on LLVM vectors: the same for every vector of the tiles."""
     def decorate(function):
         def codegen(context, builder, signature, args):
-            model = _Model(context, builder, result)
+            model = Model(context, builder, result)
             vectors = [[builder.extract_value(arg, i) for arg in args[:len(tiles)]] for i in range(len(result))]
             return model.pack([function(builder, model, *values, *args[len(tiles):]) for values in vectors])
 
@@ -193,7 +194,7 @@ def tile_zeros(typing, array):
     tile = types.UniTuple(Vector(array.dtype), 1)
 
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+        model = Model(context, builder, tile)
         return model.pack([ir.Constant(model.vector, None)])
 
     return tile(array), codegen
@@ -204,7 +205,7 @@ def tile_plus(typing, tile, other):
     """``tile + other``."""
     add = "add" if isinstance(tile.dtype.dtype, types.Integer) else "fadd"
 
-    @_elementwise(tile, tile, other)
+    @elementwise(tile, tile, other)
     def codegen(builder, model, a, b):
         return getattr(builder, add)(a, b)
 
@@ -214,7 +215,7 @@ def tile_plus(typing, tile, other):
 @intrinsic
 def tile_times(typing, tile, number):
     """``tile * number``."""
-    @_elementwise(tile, tile)
+    @elementwise(tile, tile)
     def codegen(builder, model, a, factor):
         return builder.fmul(a, model.broadcast(factor))
 
@@ -224,7 +225,7 @@ def tile_times(typing, tile, number):
 @intrinsic
 def tile_relu(typing, tile):
     """``max(tile, 0)``, NaN staying NaN."""
-    @_elementwise(tile, tile)
+    @elementwise(tile, tile)
     def codegen(builder, model, a):
         zero = ir.Constant(model.vector, None)
         return builder.select(builder.fcmp_ordered("<", a, zero), zero, a)
@@ -235,7 +236,7 @@ def tile_relu(typing, tile):
 @intrinsic
 def tile_positive(typing, tile, signs):
     """``tile`` where ``signs > 0``, else 0: what relu lets through of a gradient."""
-    @_elementwise(tile, tile, signs)
+    @elementwise(tile, tile, signs)
     def codegen(builder, model, a, sign):
         zero = ir.Constant(model.vector, None)
         return builder.select(builder.fcmp_ordered(">", sign, zero), a, zero)
@@ -244,100 +245,12 @@ def tile_positive(typing, tile, signs):
 
 
 @intrinsic
-def tile_exceeds(typing, tile, other):
-    """Where ``tile`` beats ``other`` in a search for the maximum: it is larger, or the first NaN."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
-
-    @_elementwise(mask, tile, other)
-    def codegen(builder, model, a, b):
-        # "not <=" is true of NaN too, and what holds a NaN already is not equal to itself and keeps it
-        return builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("==", b, b))
-
-    return mask(tile, other), codegen
-
-
-@intrinsic
-def tile_equals(typing, tile, number):
-    """Where ``tile``, of integers, equals a number."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
-
-    @_elementwise(mask, tile)
-    def codegen(builder, model, a, value):
-        value = builder.trunc(value, a.type.element)
-        return builder.icmp_signed("==", a, model.broadcast(value, a.type))
-
-    return mask(tile, types.intp), codegen
-
-
-@intrinsic
-def tile_above_zero(typing, tile):
-    """Where ``tile > 0``."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
-
-    @_elementwise(mask, tile)
-    def codegen(builder, model, a):
-        return builder.fcmp_ordered(">", a, ir.Constant(a.type, None))
-
-    return mask(tile), codegen
-
-
-@intrinsic
-def bits_of(typing, mask):
-    """The lanes of a mask of one vector as the bits of an integer, the first lane the lowest."""
-    def codegen(context, builder, signature, args):
-        lanes = builder.extract_value(args[0], 0)
-        return builder.zext(builder.bitcast(lanes, ir.IntType(lanes.type.count)), INT64)
-
-    return types.int64(mask), codegen
-
-
-@intrinsic
-def add_bits(typing, tile, count, array, at, shift):
-    """Set bit ``shift + l`` of ``array[at + r]`` if lane l of row r is not 0, for lanes below ``count``."""
-    def codegen(context, builder, signature, args):
-        values, count, _, at, shift = args
-        model = _Model(context, builder, tile)
-        kind = ir.IntType(model.count)
-        lane = ir.Constant(ir.VectorType(INT32, model.count), list(range(model.count)))
-        valid = builder.icmp_signed("<", lane, model.broadcast(builder.trunc(count, INT32), lane.type))
-        valid = builder.bitcast(valid, kind)
-        for r in range(len(tile)):
-            row = builder.extract_value(values, r)
-            bits = builder.bitcast(builder.fcmp_unordered("!=", row, ir.Constant(model.vector, None)), kind)
-            bits = builder.shl(builder.zext(builder.and_(bits, valid), INT64), shift)
-            place = _address(context, builder, array, args[2], builder.add(at, ir.Constant(INT64, r)))
-            builder.store(builder.or_(builder.load(place), bits), place)
-        return context.get_dummy_value()
-
-    return types.void(tile, types.intp, array, types.intp, types.intp), codegen
-
-
-@intrinsic
-def lowest_bit(typing, bits):
-    """The number of the lowest bit that is set."""
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
-
-
-@intrinsic
-def tile_where(typing, mask, tile, other):
-    """``tile`` where ``mask``, else ``other``."""
-    @_elementwise(tile, mask, tile, other)
-    def codegen(builder, model, which, a, b):
-        return builder.select(which, a, b)
-
-    return tile(mask, tile, other), codegen
-
-
-@intrinsic
 def tile_all(typing, array, number, like):
     """A tile of numbers of the array's type, as many as ``like`` has, all of them ``number``, an integer."""
     tile = types.UniTuple(Vector(array.dtype, like.dtype.count), len(like))
 
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+        model = Model(context, builder, tile)
         value = context.cast(builder, args[1], types.intp, array.dtype)
         return model.pack([model.broadcast(value)] * len(tile))
 
@@ -375,8 +288,8 @@ def _tile_load(y, rows, vectors, count, vector):
     tile = types.UniTuple(vector, len(rows) * count)
 
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
-        starts = [_address(context, builder, y, args[0], builder.extract_value(args[1], r)) for r in range(len(rows))]
+        model = Model(context, builder, tile)
+        starts = [address(context, builder, y, args[0], builder.extract_value(args[1], r)) for r in range(len(rows))]
         places = [(start, v) for start in starts for v in range(count)]
         full = builder.icmp_signed("==", args[2], ir.Constant(INT64, count * model.count))
         # masked loads and stores are slow on some processors, so they are kept for the panels that need them
@@ -407,7 +320,7 @@ def tile_transpose(typing, tile):
     In rounds of exchanges: of 1x1 blocks within 2x2 blocks, then 2x2 within 4x4, and so on.
     """
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+        model = Model(context, builder, tile)
         rows = [builder.extract_value(args[0], r) for r in range(len(tile))]
         size = 1
         while size < len(rows):
@@ -429,10 +342,10 @@ def tile_transpose(typing, tile):
 def tile_store(typing, tile, y, rows, width):
     """``y[rows[r] : rows[r] + width] = tile[r, :width]`` for every row r; width as in ``tile_load``."""
     def codegen(context, builder, signature, args):
-        model = _Model(context, builder, tile)
+        model = Model(context, builder, tile)
         vectors = len(tile) // len(rows)
         full = builder.icmp_signed("==", args[3], ir.Constant(INT64, vectors * model.count))
-        starts = [_address(context, builder, y, args[1], builder.extract_value(args[2], r)) for r in range(len(rows))]
+        starts = [address(context, builder, y, args[1], builder.extract_value(args[2], r)) for r in range(len(rows))]
         values = [builder.extract_value(args[0], i) for i in range(len(tile))]
         with builder.if_else(full) as (whole, ragged):  # as in tile_load
             with whole:
@@ -451,7 +364,7 @@ def tile_store(typing, tile, y, rows, width):
     return types.void(tile, y, rows, types.intp), codegen
 
 
-class _Model:
+class Model:
     """LLVM's side of a tile: how its vectors are made, loaded and stored."""
 
     def __init__(self, context, builder, tile):
@@ -511,6 +424,6 @@ class _Model:
         return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name + suffix)
 
 
-def _address(context, builder, kind, array, index):
+def address(context, builder, kind, array, index):
     """Address of ``array[index]``, in a flat array of Numba type ``kind``."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [index])

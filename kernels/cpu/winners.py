@@ -26,7 +26,7 @@ from functools import cache
 
 import numpy as np
 
-from . import simd
+from . import masks, simd
 from .compiling import kernel
 from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_x
 from .packing import copy_unpadded, fill, pack_transposed
@@ -146,7 +146,7 @@ def _spread_tiles(vectors):
             if bits[j] != 0:
                 tile, left = simd.tile_load(dx, (to + starts[j],), vectors * lanes, vectors), bits[j]
                 while left != 0:
-                    o = simd.lowest_bit(left)
+                    o = masks.lowest_bit(left)
                     left &= left - 1  # takes the lowest bit off
                     tile = simd.tile_add_scaled(tile, dy[sources[j] + o], weights, k + o * apart)
                 simd.tile_store(tile, dx, (to + starts[j],), vectors * lanes)
@@ -164,7 +164,7 @@ def _correlate_tiles(vectors):
             if bits[o] != 0:
                 tile, left = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors), bits[o]
                 while left != 0:
-                    i = o * room + simd.lowest_bit(left)
+                    i = o * room + masks.lowest_bit(left)
                     left &= left - 1
                     tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
                 simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
@@ -229,13 +229,13 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
         start = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
         positive = np.int64(0)
         for o in range(0, used, lanes):
-            positive |= simd.bits_of(simd.tile_above_zero(simd.tile_load(y, (at + o,), min(lanes, used - o), 1))) << o
+            positive |= masks.bits_of(masks.tile_above_zero(simd.tile_load(y, (at + o,), min(lanes, used - o), 1))) << o
         for m in range(pool_height):
             for n in range(pool_width):
                 won = np.int64(0)
                 for o in range(0, used, lanes):
                     position = simd.tile_load_like(argmax, (at + o,), min(lanes, used - o), like)
-                    won |= simd.bits_of(simd.tile_equals(position, m * pool_width + n)) << o
+                    won |= masks.bits_of(masks.tile_equals(position, m * pool_width + n)) << o
                 starts[j], bits[j], sources[j] = start + m * down + n * right, won & positive, at
                 j += 1
         at += outputs
@@ -268,11 +268,11 @@ def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, imag
             for m in range(pool_height):
                 for n in range(pool_width):
                     pixel = simd.tile_all(places, m * down + n * right, gradient)
-                    winner = simd.tile_where(simd.tile_equals(position, m * pool_width + n), pixel, winner)
+                    winner = masks.tile_where(masks.tile_equals(position, m * pool_width + n), pixel, winner)
             start = simd.tile_load_like(starts, simd.spaced_square(dy, q, 0, lanes), lanes, gradient)
             targets = simd.spaced_square(dy, o * room + q, room, lanes)
             gradient = simd.tile_transpose(gradient)
-            simd.add_bits(gradient, high - low - q, bits, o, q)
+            masks.add_bits(gradient, high - low - q, bits, o, q)
             simd.tile_store(gradient, gradients, targets, lanes)
             simd.tile_store(simd.tile_plus(simd.tile_transpose(winner), start), places, targets, lanes)
     return high - low

@@ -254,3 +254,11 @@ def batch_norm_cases(draw, dtypes=(np.float64,), max_images=5, max_size=4, max_c
 
 def _windows(size, kernel, stride, padding):
     return kernels.checks.output_size(size, kernel, stride, padding)
+
+
+#: The tolerances that the cpu back-end promises, relative to the sum of absolute products.
+CPU_RTOL = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-6}
+
+
+def assert_sums(got, expected, scale, what):
+    assert_close(got, expected, scale, CPU_RTOL[expected.dtype], what)

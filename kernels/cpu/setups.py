@@ -1,0 +1,230 @@
+"""How the kernels of a convolution are called: what depends on the shapes alone, computed once and kept.
+
+Each function makes one of the named tuples: the tables of a plan, into how many parts the work is cut, and how much
+memory the kernel works in (``padded``, ``weights`` and so on are the shapes of work arrays, most of them with a row for
+each worker). What a call adds are the arrays. They all take the shapes of x and w, stride and padding, the rows and
+columns of the result that are asked for, the type of the numbers, and how many workers there are.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from . import simd
+from .picked import WIDEST
+from .plans import multiples, plan_of
+from .product import panel_width
+from .winners import WORD, between_channels
+
+#: Into how many shares the sums over a batch are cut, whatever the number of threads.
+SHARES = 8
+
+#: Bytes of an image that are gone over again and again where only the winners of a pooling count: they, and what goes
+#: with them, stay in a first-level cache of 32 KB.
+GROUP_BYTES = 5 << 12
+
+#: If that takes a border, dx is gathered up to so many outputs, and up to so many pixels with it for one without it.
+SHORT, WIDER = 64, 1.45
+
+
+class Convolution(NamedTuple):
+    """How ``convolve`` is called."""
+
+    tables: tuple  # the plan, packed
+    lanes: int
+    columns: int  # of y, with those that fill up the last panel
+    packs: bool
+    padded: tuple
+    weights: tuple
+    unpooled: tuple
+    work: int  # multiply-adds for one image
+
+
+class Spread(NamedTuple):
+    """How ``spread_share`` is called."""
+
+    tables: tuple  # if dx is gathered, the plan is that of a convolution of dy
+    gathers: bool
+    lanes: int
+    count_up: np.ndarray
+    padded: tuple
+    weights: tuple
+    dy: tuple
+    spread: tuple
+    windows: np.ndarray  # with few channels: where the windows stand in ``spread``, and the pixels of dy in dy
+    pixels: np.ndarray
+
+
+class Correlation(NamedTuple):
+    """How ``correlate_share`` is called: the sum over the batch in ``splits`` parts, taps in blocks of ``block``."""
+
+    tables: tuple
+    lanes: int
+    taps: np.ndarray
+    splits: int
+    block: int
+    padded: tuple
+    dy: tuple
+    sums: tuple
+
+
+class Picked(NamedTuple):
+    """How ``picked_share`` is called."""
+
+    tables: tuple  # the plan's steps count numbers of ``four``
+    lanes: int
+    start: np.ndarray
+    near: np.ndarray
+    taps: np.ndarray
+    windows: int  # in an image
+    splits: int
+    padded: tuple
+    four: tuple
+    gradients: tuple
+
+
+class Winners(NamedTuple):
+    """How ``winners_share`` is called."""
+
+    tables: tuple
+    lanes: int
+    group: int  # windows that a tile goes over
+    room: int  # for so many, in whole vectors
+    splits: int
+    block: int  # channels of y
+    padded: tuple
+    weights: tuple
+    starts: tuple
+    bits: tuple
+    places: tuple
+    sums: tuple
+
+
+@lru_cache(256)
+def convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_height):
+    """``Convolution``; ``pool_height`` is 0 where there is no pooling."""
+    lanes, outputs = simd.lanes(dtype), w_shape[3]
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers,
+                           pool_height or 1)
+    columns, terms = whole(outputs, lanes), len(plan.step)
+    pixels = shape[0] * math.prod(result)
+    # rows of w that are wider than a panel can be used as they are, but not as fast
+    packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
+    widest = min(columns, simd.PANEL * lanes)
+    return Convolution(tables, lanes, columns, packs, _padded(plan, workers),
+                       (workers, (terms + 1) * widest if packs else 0),
+                       (workers, len(plan.row) * outputs if pool_height else 0), math.prod(result) * outputs * terms)
+
+
+@lru_cache(256)
+def gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
+    """``Spread`` for ``convolution.gather``; None if that cannot be used, or is slower than adding up in memory."""
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    border = tuple((size - 1 - before, rows - rest + before) for size, (before, _), rows, rest in zip(
+        w_shape[:2], padding, shape[1:3], result))
+    if stride != (1, 1) or min(map(min, border)) < 0:
+        return None
+    if any(map(any, border)) and (channels < lanes or outputs > SHORT):
+        return None
+    plan, tables = plan_of((shape[0], *result, outputs), (kh, kw), channels, stride, border, shape[1:3],
+                           dtype.itemsize, workers)
+    if plan.padded_height * plan.padded_width > WIDER * math.prod(result):
+        return None
+    weights = (kh * kw * outputs + lanes) * min(whole(channels, lanes), simd.PANEL * lanes)
+    pixels = plan.images * plan.block_height * plan.width
+    return Spread(tables, True, lanes, multiples(0, 1), _padded(plan, workers), (workers, weights),
+                  (workers, pixels * outputs if masked else 0), (workers, 0), multiples(0, 1), multiples(0, 1))
+
+
+@lru_cache(256)
+def spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
+    """``Spread`` for the two ways that add up in memory; ``masked`` if relu does not let all of dy through."""
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    # where channels do not fill a vector, but the elements of a kernel with theirs may
+    size = whole(kh * kw * channels, lanes) if channels < lanes and kh * kw > 1 else 0
+    plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers, extra=size)
+    rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
+    pixels = rows * plan.out_width
+    # of a panel's transposed columns whole vectors are written: hence the room behind
+    weights = (outputs + lanes) * size if size else (kh * kw * outputs + lanes) * whole(channels, lanes)
+    return Spread(tables, False, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
+                  (workers, pixels * outputs if masked else 0), (workers, pixels * size),
+                  multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
+
+
+@lru_cache(256)
+def correlation(shape, w_shape, stride, padding, result, dtype, workers):
+    """``Correlation``."""
+    lanes, outputs, terms = simd.lanes(dtype), w_shape[3], math.prod(w_shape[:3])
+    wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
+    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
+    splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
+    columns = whole(outputs, lanes)
+    return Correlation(tables, lanes, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
+                       _padded(plan, workers), (workers, len(plan.row) * min(columns, simd.PANEL * lanes)),
+                       (splits + 1, columns))
+
+
+@lru_cache(256)
+def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
+    """``Picked``; None where there is no such instruction, or no three or four pixels in a window to pick from."""
+    if not simd.PICKS or not 2 < math.prod(pool_size) <= 4:
+        return None
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
+    # beside the image there are four numbers for each of its own, and for each window its gradient and place
+    plan, tables = plan_of(shape, (kh, kw), 0, stride, padding, result, dtype.itemsize, wanted, pool_size[0],
+                           4 * channels * math.prod(stride) + outputs // 3)
+    row = plan.row.reshape(plan.images, plan.band, result[1])
+    start = row[:, ::pool_size[0], ::pool_size[1]].ravel()
+    near = [row[0, i, j] for i in range(pool_size[0]) for j in range(pool_size[1])]
+    near += [0] * (4 - len(near))
+    tables = tables[0], tables[1], 4 * tables[2], tables[3]
+    width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
+    return Picked(tables, lanes, 4 * start, np.array(near), multiples(kh * kw * channels, outputs),
+                  math.prod(result) // math.prod(pool_size), min(wanted, -(-shape[0] // plan.images) * plan.bands),
+                  _padded(plan, workers), (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)),
+                  (workers, len(start) * width))
+
+
+@lru_cache(256)
+def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
+    """``Winners``; None where it would not pay: rows of a kernel are not whole vectors, windows have one or two pixels.
+    """
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    if kw * channels % lanes > 0 or math.prod(pool_size) <= 2 or shape[0] == 0:
+        return None
+    # no numbers for the outputs: what comes before the pooling is never made
+    plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
+    # a power of two, so that SHARES tasks of equal size come out
+    splits = 1 << (max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1)
+    splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
+    # groups of equal size, of at most WORD windows; the pixels that a window has to itself count, not those it shares
+    windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
+    group = -(-windows // max(-(-windows * size * dtype.itemsize // GROUP_BYTES), -(-windows // WORD)))
+    room = -(-group // lanes) * lanes
+    # a band of dx, with the windows that reach into it from above and below
+    rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
+    padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
+    terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
+    return Winners(tables, lanes, group, room, splits, block, (workers, padded),
+                   (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)),
+                   (workers, max(room, pixels)), (workers, max(block + lanes, pixels)),
+                   (workers, (block + lanes) * room), (splits, outputs * lanes))
+
+
+def _padded(plan, workers):
+    """For every worker the part of a padded image that a unit takes, or of the padded dx that it makes."""
+    rows = max(plan.block_height, plan.band * plan.row_step, plan.padded_height if plan.bands == 1 else 0)
+    return workers, plan.images * rows * plan.padded_width * plan.channels if plan.padded else 0
+
+
+def whole(columns, lanes):
+    """Columns, with those that fill the last panel up."""
+    panel = simd.PANEL * lanes
+    rest = columns % panel
+    return columns - rest + (panel_width.py_func(rest, lanes) if rest else 0)

@@ -1,0 +1,73 @@
+"""Fixtures of the cpu back-end's tests."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from kernels import cpu
+from kernels.cpu import conv2d, plans, setups, workspace
+
+
+class Guarded:
+    """In place of ``workspace``: every array lies between guards, and ``check`` tells if one was overwritten."""
+
+    SIZE, VALUE = 300, 77.25
+
+    def __init__(self):
+        self.arrays = []
+
+    def empty(self, shape, dtype):
+        size = math.prod(shape)
+        memory = np.full(size + 2 * self.SIZE, self.VALUE).astype(dtype)
+        self.arrays.append((shape, memory))
+        return memory[self.SIZE:self.SIZE + size].reshape(shape)
+
+    def scratch(self, name, shape, dtype):
+        return self.empty(shape, dtype)
+
+    flat = staticmethod(workspace.flat)
+
+    def check(self):
+        for shape, memory in self.arrays:
+            guards = np.concatenate([memory[:self.SIZE], memory[len(memory) - self.SIZE:]])
+            assert (guards == guards.dtype.type(self.VALUE)).all(), f"written beside an array of shape {shape}"
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """Give the modules a guarded workspace, and check it at the end of every example."""
+    def install():
+        guard = Guarded()
+        for module in (conv2d, cpu.pool2d):
+            monkeypatch.setattr(module, "workspace", guard)
+        return guard
+
+    return install
+
+
+@pytest.fixture
+def all_pixels(monkeypatch):
+    """Let no gradient through a pooling be computed from its winners alone."""
+    for what in ("winners", "picked"):
+        monkeypatch.setattr(setups, what, lambda *geometry: None)
+
+
+@pytest.fixture
+def units_of(monkeypatch):
+    """A function that sets how many bytes a unit may have; what was planned before is forgotten, and afterwards too."""
+    planned = (setups.convolution, setups.gather, setups.spread, setups.correlation, setups.picked, setups.winners,
+               plans.plan_of)
+
+    def forget():
+        for cached in planned:
+            cached.cache_clear()
+
+    def units_of(limit):
+        monkeypatch.setattr(plans, "UNIT_BYTES", limit)
+        forget()
+
+    yield units_of
+    forget()

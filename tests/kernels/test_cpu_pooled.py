@@ -1,0 +1,283 @@
+"""Max-pooling inside a convolution of the cpu back-end: its gradients from all pixels, from winners, and picked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import FLOATS, Conv2DCase, assert_close, assert_sums, conv2d_cases, values
+
+from kernels import cpu, im2col
+from kernels.cpu import setups, simd, threads, winners
+
+FEW = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def pooled_cases(draw, **limits):
+    """A convolution case and a window that fits into its result."""
+    case = draw(conv2d_cases(FLOATS, max_size=9, max_channels=5, max_outputs=70, max_images=2, **limits))
+    return case, tuple(draw(st.integers(1, min(4, size))) for size in case.dy.shape[1:3])
+
+
+def pooled_and_apart(case, pool_size):
+    """``y, argmax`` and the gradients, by the fused functions and by those of the layers one after the other."""
+    before = cpu.conv2d_relu_forward(*case.forward)
+    apart = cpu.max_pool2d_forward(before, pool_size)
+    fused = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+    dy = values(7, apart[0].shape, case.x.dtype)
+    gradients = cpu.conv2d_relu_backward(cpu.max_pool2d_backward(dy, apart[1], before.shape, pool_size), before,
+                                         *case.backward[1:])
+    return (*fused, *cpu.conv2d_relu_max_pool2d_backward(dy, *fused, *case.backward[1:], pool_size)), (
+        *apart, *gradients)
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_fused_pooling_is_pooling_of_the_convolution(all_pixels):
+    @FEW
+    @given(pooled_cases())
+    def check(case):
+        for got, expected in zip(*pooled_and_apart(*case)):
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+
+    check()
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_fused_pooling_stays_within_its_memory(guarded):
+    @settings(max_examples=40, deadline=None)
+    @given(st.one_of(pooled_cases(), winners_cases()))
+    def check(case):
+        guard = guarded()
+        pooled_and_apart(*case)
+        guard.check()
+
+    check()
+
+
+@st.composite
+def winners_cases(draw, kind="normal"):
+    """Cases, with their windows, whose gradients are computed from the winners alone."""
+    dtype, seed = np.dtype(draw(st.sampled_from(FLOATS))), draw(st.integers(0, 2**32 - 1))
+    kernel, stride, padding = ([draw(st.integers(low, high)) for _ in range(2)]
+                               for low, high in ((1, 4), (1, 3), (0, 2)))
+    pool_size = draw(st.sampled_from([(2, 2), (1, 3), (3, 1), (2, 3), (4, 4), (17, 16)]))
+    # rows of a kernel are whole vectors, up to one more than the widest tile takes
+    smallest = simd.lanes(dtype) // math.gcd(simd.lanes(dtype), kernel[1])
+    most = (winners.WIDEST + 1) * simd.lanes(dtype) // (smallest * kernel[1])
+    channels = smallest * draw(st.integers(1, max(1, most)))
+    padding = tuple((p, draw(st.integers(0, 1))) for p in padding)
+    rows, columns = (draw(st.integers(1, 3)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
+    size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
+    images, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40) | st.integers(-2, 2).map(winners.WORD.__add__))
+    x = values(seed, (images, *size, channels), dtype, kind)
+    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
+    y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
+    case = Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), np.empty(y_shape, dtype), tuple(stride), padding)
+    return case, pool_size
+
+
+def compare_pooled(case, pool_size):
+    """The gradients through a convolution, relu and max-pooling, against those of the three after each other."""
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+    dy = values(7, y.shape, y.dtype)
+    got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+    gradient = im2col.max_pool2d_backward(np.where(y > 0, dy, 0), argmax, case.dy.shape, pool_size)
+    expected = im2col.conv2d_backward(gradient, *case.backward[1:])
+    scales = im2col.conv2d_backward(np.abs(gradient), *case.absolute().backward[1:])
+    for a, e, scale, what in zip(got, expected, scales, ("dx", "dw", "db")):
+        assert_sums(a, e, scale, what)
+    for a, again in zip(got[1:], cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size,
+                                                                     False)[1:]):
+        np.testing.assert_array_equal(a, again)
+
+
+def geometry(case, pool_size):
+    """The arguments of ``setups.winners`` and ``setups.picked``."""
+    result = tuple(n // p * p for n, p in zip(case.dy.shape[1:3], pool_size))
+    return (case.x.shape, case.w.shape, case.stride, case.padding, result, case.x.dtype, threads.get_num_threads(),
+            pool_size)
+
+
+@settings(max_examples=80, deadline=None)
+@given(winners_cases())
+def test_gradients_from_the_winners_alone(case):
+    case, pool_size = case
+    assert setups.winners(*geometry(case, pool_size))
+    compare_pooled(case, pool_size)
+
+
+def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
+    """dx and dw as sums over winners, in plain loops: those that relu let through, for dw without zero gradients."""
+    (top, bottom), (left, right) = padding
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    for n, i, j, o in np.ndindex(dy.shape):
+        row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
+        row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
+        part = np.s_[n, row:row + w.shape[0], column:column + w.shape[1]]
+        if y[n, i, j, o] > 0:
+            dx[part] += dy[n, i, j, o] * w[..., o]
+            if dy[n, i, j, o] != 0:
+                dw[..., o] += dy[n, i, j, o] * padded[part]
+    return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
+
+
+@settings(max_examples=25, deadline=None)
+@given(winners_cases(kind="special"))
+def test_gradients_from_the_winners_carry_nan_and_infinity(case):
+    case, pool_size = case
+    with np.errstate(invalid="ignore", over="ignore"):
+        y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+        dy = values(7, y.shape, y.dtype, "special")
+        dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+        expected = from_the_winners(dy, y, argmax, *case.backward[1:], pool_size)
+        expected += (np.where(y > 0, dy, 0).sum((0, 1, 2)),)
+    for got, wanted in zip((dx, dw, db), expected):
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+        np.testing.assert_array_equal(got[np.isinf(wanted)], wanted[np.isinf(wanted)])
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])
+@pytest.mark.parametrize("stride, pool_size", [((1, 1), (2, 2)), ((2, 1), (3, 2)), ((3, 2), (2, 2))])
+def test_winners_in_bands(units_of, monkeypatch, padding, stride, pool_size):
+    x, w, b = values(1, (3, 31, 22, 16)), values(2, (3, 3, 16, 9)), values(3, (9,))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, stride, padding, pool_size)
+    dy, seen = values(4, y.shape), []
+    for limit in (64, 20_000, 60_000, 1 << 30):  # from a row of windows to the whole batch
+        for size in (1, 10_000):  # groups of one window, and some
+            units_of(limit)
+            monkeypatch.setattr(setups, "GROUP_BYTES", size)
+            seen.append((size, cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, padding, pool_size)))
+    expected = from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size)
+    for size, (dx, dw, _) in seen:
+        assert_close(dx, expected[0], rtol=1e-13)
+        assert_close(dw, expected[1], rtol=1e-13)
+        # a pixel's sum has one order for any bands: their number depends on that of threads
+        np.testing.assert_array_equal(dx, next(result[0] for other, result in seen if other == size))
+
+
+def test_winners_of_more_windows_than_an_integer_has_bits(units_of, monkeypatch):
+    units_of(1 << 30)
+    monkeypatch.setattr(setups, "GROUP_BYTES", 1 << 30)
+    x, w = values(1, (2, 5, 302, 8)), values(2, (2, 1, 8, 70))
+    stride, padding, pool_size = (1, 1), ((0, 0), (0, 0)), (2, 2)
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, stride, padding, pool_size)
+    dy = values(3, y.shape)
+    got = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, padding, pool_size)
+    for a, e in zip(got, from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size)):
+        assert_close(a, e, rtol=1e-12)
+
+
+def test_a_gradient_of_nan_spoils_its_own_channel_alone():
+    x, w, b, padding = values(1, (2, 7, 6, 8)), values(2, (3, 3, 8, 9)), values(3, (9,)), ((1, 1), (1, 1))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, 1, padding, (2, 2))
+    dy = values(4, y.shape)
+    dy[1, 2, 0, 5], y[1, 2, 0, 5] = np.nan, 1
+    dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, 1, padding, (2, 2))
+    np.testing.assert_array_equal(np.isnan(dw).all((0, 1, 2)), np.arange(9) == 5)
+    np.testing.assert_array_equal(np.isnan(dw).any((0, 1, 2)), np.arange(9) == 5)
+    np.testing.assert_array_equal(np.isnan(db), np.arange(9) == 5)
+    assert not np.isnan(dx[0]).any() and np.isnan(dx[1]).any()
+
+
+needs_picks = pytest.mark.skipif(not simd.PICKS, reason="no instruction lets every lane pick one of four numbers")
+
+
+@st.composite
+def picked_cases(draw, kind="normal"):
+    """Cases, with their windows, that need not fill a vector with their channels."""
+    dtype, seed = np.dtype(draw(st.sampled_from(FLOATS))), draw(st.integers(0, 2**32 - 1))
+    pool_size = draw(st.sampled_from([(2, 2), (2, 2), (1, 3), (3, 1), (1, 4), (4, 1), (1, 2), (2, 3), (3, 3)]))
+    kernel, stride = ([draw(st.integers(1, most)) for _ in range(2)] for most in (4, 3))
+    padding = tuple(tuple(draw(st.integers(0, 2)) for _ in range(2)) for _ in range(2))
+    rows, columns = (draw(st.integers(1, 4)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
+    size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
+    images, channels, outputs = (draw(st.integers(1, most)) for most in (3, 5, 70))
+    x = values(seed, (images, *size, channels), dtype, kind)
+    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
+    y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
+    case = Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), np.empty(y_shape, dtype), tuple(stride), padding)
+    return case, pool_size
+
+
+@pytest.fixture
+def no_winners(monkeypatch):
+    """Let no gradient be computed as in ``winners.py``: what can be picked is picked."""
+    monkeypatch.setattr(setups, "winners", lambda *geometry: None)
+
+
+@needs_picks
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_a_picked_dw(no_winners, guarded):
+    @settings(max_examples=120, deadline=None)
+    @given(picked_cases())
+    def check(case):
+        guard = guarded()
+        assert bool(setups.picked(*geometry(*case))) == (math.prod(case[1]) in (3, 4))
+        compare_pooled(*case)
+        guard.check()
+
+    check()
+
+
+@needs_picks
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_a_picked_dw_carries_nan_and_infinity(no_winners):
+    @settings(max_examples=40, deadline=None)
+    @given(picked_cases(kind="special"))
+    def check(case):
+        case, pool_size = case
+        with np.errstate(invalid="ignore", over="ignore"):
+            y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+            dy = values(7, y.shape, y.dtype, "special")
+            _, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+            if not setups.picked(*geometry(case, pool_size)):
+                return
+            expected = every_winner(dy, y, argmax, *case.backward[1:], pool_size), np.where(y > 0, dy, 0).sum((0, 1, 2))
+        for got, wanted in zip((dw, db), expected):
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+            np.testing.assert_array_equal(got[np.isinf(wanted)], wanted[np.isinf(wanted)])
+
+    check()
+
+
+def every_winner(dy, y, argmax, x, w, stride, padding, pool_size):
+    """dw as a sum over winners, in plain loops: all of them, with a gradient of 0 where relu lets nothing through."""
+    padded, dw = np.pad(x, ((0, 0), *padding, (0, 0))), np.zeros_like(w)
+    for n, i, j, o in np.ndindex(dy.shape):
+        row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
+        row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
+        gradient = dy[n, i, j, o] if y[n, i, j, o] > 0 else dy.dtype.type(0)
+        dw[..., o] += gradient * padded[n, row:row + w.shape[0], column:column + w.shape[1]]
+    return dw
+
+
+@needs_picks
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])
+@pytest.mark.parametrize("stride, pool_size", [((1, 1), (2, 2)), ((2, 1), (3, 1)), ((3, 2), (2, 2))])
+def test_a_picked_dw_in_bands(units_of, channels, padding, stride, pool_size):
+    x, w, b = values(1, (70, 14, 15, channels)), values(2, (3, 3, channels, 9)), values(3, (9,))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, b, stride, padding, pool_size)
+    dy = values(4, y.shape)
+    expected = every_winner(dy, y, argmax, x, w, stride, padding, pool_size)
+    for limit in (64, 3_000, 20_000, 1 << 30):  # from a row of windows to the whole batch
+        units_of(limit)
+        _, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride, padding, pool_size, False)
+        assert_close(dw, expected, rtol=1e-13)
+        assert_close(db, np.where(y > 0, dy, 0).sum((0, 1, 2)), rtol=1e-13)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pooled_cases(kind="special"))
+def test_fused_pooling_carries_nan_and_infinity(case):
+    case, pool_size = case
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = cpu.max_pool2d_forward(cpu.conv2d_relu_forward(*case.forward), pool_size)
+    for got, wanted in zip(cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size), expected):
+        np.testing.assert_array_equal(got, wanted)

@@ -26,7 +26,7 @@ ARRAY_NAME = "a NumPy array"
 
 def laid_out(value, dtype=None):
     """``value`` as a C-contiguous, aligned array, copied only if its memory layout or ``dtype`` needs it."""
-    if dtype is None and value.flags.carray:  # nearly always, and np.require takes a while to find out
+    if value.flags.carray and (dtype is None or value.dtype == dtype):  # nearly always; np.require takes long
         return value
     return np.require(value, dtype, ("C", "A"))
 

@@ -144,8 +144,8 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
     dw, db = gradients
     threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
                 *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), flat(argmax), *pool_size, setup.group,
-                setup.room, flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes,
-                setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
+                flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes, setup.splits,
+                setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
                 workspace.scratch("weights", setup.weights, x.dtype),
                 workspace.scratch("starts", setup.starts, _OFFSETS),
                 workspace.scratch("bits", setup.bits, np.dtype(np.int64)),

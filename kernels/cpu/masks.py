@@ -55,6 +55,18 @@ def tile_above_zero(typing, tile):
 
 
 @intrinsic
+def tile_not_zero(typing, tile):
+    """Where ``tile`` is not 0; NaN is not."""
+    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+
+    @elementwise(mask, tile)
+    def codegen(builder, model, a):
+        return builder.fcmp_unordered("!=", a, ir.Constant(a.type, None))
+
+    return mask(tile), codegen
+
+
+@intrinsic
 def tile_where(typing, mask, tile, other):
     """``tile`` where ``mask``, else ``other``."""
     @elementwise(tile, mask, tile, other)
@@ -72,27 +84,6 @@ def bits_of(typing, mask):
         return builder.zext(builder.bitcast(lanes, ir.IntType(lanes.type.count)), INT64)
 
     return types.int64(mask), codegen
-
-
-@intrinsic
-def add_bits(typing, tile, count, array, at, shift):
-    """Set bit ``shift + l`` of ``array[at + r]`` if lane l of row r is not 0, for lanes below ``count``."""
-    def codegen(context, builder, signature, args):
-        values, count, _, at, shift = args
-        model = Model(context, builder, tile)
-        kind = ir.IntType(model.count)
-        lane = ir.Constant(ir.VectorType(INT32, model.count), list(range(model.count)))
-        valid = builder.icmp_signed("<", lane, model.broadcast(builder.trunc(count, INT32), lane.type))
-        valid = builder.bitcast(valid, kind)
-        for r in range(len(tile)):
-            row = builder.extract_value(values, r)
-            bits = builder.bitcast(builder.fcmp_unordered("!=", row, ir.Constant(model.vector, None)), kind)
-            bits = builder.shl(builder.zext(builder.and_(bits, valid), INT64), shift)
-            place = address(context, builder, array, args[2], builder.add(at, ir.Constant(INT64, r)))
-            builder.store(builder.or_(builder.load(place), bits), place)
-        return context.get_dummy_value()
-
-    return types.void(tile, types.intp, array, types.intp, types.intp), codegen
 
 
 @intrinsic

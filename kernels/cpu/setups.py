@@ -93,7 +93,6 @@ class Winners(NamedTuple):
     tables: tuple
     lanes: int
     group: int  # windows that a tile goes over
-    room: int  # for so many, in whole vectors
     splits: int
     block: int  # channels of y
     padded: tuple
@@ -206,15 +205,13 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     # groups of equal size, of at most WORD windows; the pixels that a window has to itself count, not those it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
     group = -(-windows // max(-(-windows * size * dtype.itemsize // GROUP_BYTES), -(-windows // WORD)))
-    room = -(-group // lanes) * lanes
     # a band of dx, with the windows that reach into it from above and below
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
     terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
-    return Winners(tables, lanes, group, room, splits, block, (workers, padded),
-                   (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)),
-                   (workers, max(room, pixels)), (workers, max(block + lanes, pixels)),
-                   (workers, (block + lanes) * room), (splits, outputs * lanes))
+    return Winners(tables, lanes, group, splits, block, (workers, padded),
+                   (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), (workers, pixels),
+                   (workers, max(block, pixels)), (workers, group * block), (splits, outputs))
 
 
 def _padded(plan, workers):

@@ -51,11 +51,11 @@ def backward_from_winners(workers, *arguments):
 
 @part
 def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
-                  pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch,
-                  starts, bits, sources, gradients, places, partial, sums):
+                  pool_width, group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch, starts,
+                  bits, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
-    ``group`` is the number of windows that a tile goes over, ``room`` the same in whole vectors.
+    ``group`` is the number of windows that a tile goes over.
     """
     plan = unpacked(sizes, row, step, out)
     if wants_dx:
@@ -63,8 +63,8 @@ def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, i
                        group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
                        bits[worker], sources[worker])
     correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      group, room, len(db), lanes, splits, block, padded_scratch[worker], starts[worker],
-                      bits[worker], gradients[worker], places[worker], partial, sums)
+                      group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker], gradients[worker],
+                      places[worker], partial, sums)
 
 
 @part
@@ -108,9 +108,8 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
 
 @part
 def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      group, room, outputs, lanes, splits, block, padded, starts, bits, gradients, places, partial,
-                      sums):
-    """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o, :] = sum_q g[q, o]``.
+                      group, outputs, lanes, splits, block, padded, bits, gradients, places, partial, sums):
+    """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o] = sum_q g[q, o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, and the channels into blocks.
     """
@@ -120,7 +119,7 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
     for task in range(splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers):
         split, o = task // blocks, task % blocks * block
         used = min(block, outputs - o)
-        db, before = sums[split], (split * outputs + o) * kh * run
+        before = (split * outputs + o) * kh * run
         fill(partial, before, before + used * kh * run, lanes)
         for unit in range(units * split // splits, units * (split + 1) // splits):
             first, count, top, rows = place(plan, unit, images)
@@ -128,13 +127,12 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
             lowest, highest = top // pool_height * wide, (top + rows) // pool_height * wide
             for image in range(count):
                 for low in range(lowest // group * group, highest, group):
-                    windows = find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
-                                           max(low, lowest), min(low + group, highest), top * plan.row_step, o, used,
-                                           outputs, room, lanes, starts, bits, gradients, places)
-                    add_rows_up(gradients, used, room, windows, lanes, db, o * lanes)
+                    find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
+                                 max(low, lowest), min(low + group, highest), top * plan.row_step, o, used, outputs,
+                                 lanes, bits, gradients, places, sums[split])
                     start = base + image * plan.block_height * row_size
                     _correlate(partial, before, kh, run, source, start, row_size, lanes,
-                               (gradients, places, bits, room, used, kh * run))
+                               (gradients, places, bits, used, kh * run))
 
 
 @cache
@@ -159,12 +157,12 @@ def _spread_tiles(vectors):
 def _correlate_tiles(vectors):
     """``correlate(...)``: tiles of so many vectors of dw, from k on, one for each channel, ``terms`` apart."""
 
-    def correlate(dw, k, x, at, lanes, gradients, places, bits, room, channels, terms):
+    def correlate(dw, k, x, at, lanes, gradients, places, bits, channels, terms):
         for o in range(channels):
             if bits[o] != 0:
                 tile, left = simd.tile_load(dw, (o * terms + k,), vectors * lanes, vectors), bits[o]
                 while left != 0:
-                    i = o * room + masks.lowest_bit(left)
+                    i = masks.lowest_bit(left) * channels + o
                     left &= left - 1
                     tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
                 simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
@@ -244,57 +242,50 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
 
 @part
 def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
-                 outputs, room, lanes, starts, bits, gradients, places):
-    """Windows [low, high) of an image: their gradients, and the places of their winners. Returns how many there are.
+                 outputs, lanes, bits, gradients, places, sums):
+    """Windows [low, high) of an image: their gradients, and the places of their winners.
 
-    Both are asked for one channel at a time, and so they are transposed, in square tiles: channel ``first`` + o has its
-    windows from o ``room`` on, and bit i of ``bits[o]`` is set if gradient i of them is not 0. The places count from
-    row ``above`` of the (padded) image.
+    Those of window ``low`` + i and channel ``first`` + o are number i ``used`` + o; places count from row ``above`` of
+    the (padded) image. Bit i of ``bits[o]`` is set if that gradient is not 0, and ``sums[first + o]`` grows by it.
     """
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
     down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
-    for q in range(low, high):
-        starts[q - low] = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
-    at = (image * (plan.out_height // pool_height) * wide + low) * outputs + first
-    for o in range(used):
-        bits[o] = 0
-    for q in range(0, high - low, lanes):
-        for o in range(0, used, lanes):
-            width = min(lanes, used - o)
-            sources = simd.spaced_square(dy, at + q * outputs + o, outputs, high - low - q)
-            gradient = simd.tile_positive(simd.tile_load(dy, sources, width, 1), simd.tile_load(y, sources, width, 1))
-            position = simd.tile_load_like(argmax, sources, width, gradient)
-            winner = simd.tile_all(places, 0, gradient)
-            for m in range(pool_height):
-                for n in range(pool_width):
-                    pixel = simd.tile_all(places, m * down + n * right, gradient)
-                    winner = masks.tile_where(masks.tile_equals(position, m * pool_width + n), pixel, winner)
-            start = simd.tile_load_like(starts, simd.spaced_square(dy, q, 0, lanes), lanes, gradient)
-            targets = simd.spaced_square(dy, o * room + q, room, lanes)
-            gradient = simd.tile_transpose(gradient)
-            masks.add_bits(gradient, high - low - q, bits, o, q)
-            simd.tile_store(gradient, gradients, targets, lanes)
-            simd.tile_store(simd.tile_plus(simd.tile_transpose(winner), start), places, targets, lanes)
-    return high - low
-
-
-@part
-def add_rows_up(numbers, rows, apart, count, lanes, sums, to):
-    """``sums[to + r lanes + l] += sum_i numbers[r apart + i lanes + l]``: each row in as many sums as it has lanes."""
-    for r in range(rows):
-        total = simd.tile_load(sums, (to + r * lanes,), lanes, 1)
-        i = 0
-        while i < count:
-            total = simd.tile_plus(total, simd.tile_load(numbers, (r * apart + i,), min(lanes, count - i), 1))
-            i += lanes
-        simd.tile_store(total, sums, (to + r * lanes,), lanes)
+    for o in range(0, used, lanes):
+        width = min(lanes, used - o)
+        at = (image * (plan.out_height // pool_height) * wide + low) * outputs + first + o
+        total = simd.tile_load(sums, (first + o,), width, 1)
+        none = simd.tile_all(bits, 0, total)
+        live = none
+        row, column = low // wide, low % wide
+        for i in range(high - low):
+            start = row * pool_height * down - above * row_size + column * pool_width * right
+            column += 1
+            if column == wide:
+                row, column = row + 1, 0
+            gradient = simd.tile_positive(simd.tile_load(dy, (at,), width, 1), simd.tile_load(y, (at,), width, 1))
+            position = simd.tile_load_like(argmax, (at,), width, gradient)
+            winner, n = simd.tile_all(places, start, gradient), 0
+            for pixel in range(1, pool_height * pool_width):
+                start, n = start + right, n + 1
+                if n == pool_width:
+                    start, n = start + down - pool_width * right, 0
+                winner = masks.tile_where(masks.tile_equals(position, pixel), simd.tile_all(places, start, gradient),
+                                          winner)
+            simd.tile_store(gradient, gradients, (i * used + o,), width)
+            simd.tile_store(winner, places, (i * used + o,), width)
+            total = simd.tile_plus(total, gradient)
+            bit = simd.tile_all(bits, np.int64(1) << i, gradient)
+            live = simd.tile_plus(live, masks.tile_where(masks.tile_not_zero(gradient), bit, none))
+            at += outputs
+        simd.tile_store(total, sums, (first + o,), width)
+        simd.tile_store(live, bits, (o,), width)
 
 
 @part
 def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
-                      pool_height, pool_width, group, room, w, wants_dx, dx, dw, db, lanes, splits, block,
-                      padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
-    """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o, :]``, in the order of s."""
+                      pool_height, pool_width, group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch,
+                      w_scratch, starts, bits, sources, gradients, places, partial, sums):
+    """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
     outputs = len(db)
     terms = len(dw) // outputs
     vectors = terms // lanes
@@ -309,5 +300,4 @@ def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_ste
     for o in range(outputs * worker // workers, outputs * (worker + 1) // workers):
         db[o] = 0
         for s in range(splits):
-            for lane in range(lanes):
-                db[o] += sums[s, o * lanes + lane]
+            db[o] += sums[s, o]

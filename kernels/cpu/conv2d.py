@@ -125,13 +125,14 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size
     if input_gradient:
         dx = workspace.empty(x.shape, x.dtype)
         threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
-    setup = setups.picked(*geometry, pool_size)
-    if setup is None:
-        partial, sums, arguments = _correlation(gradient, x, w, dw, geometry)
-        threads.run(correlate, work, *arguments, workers=workers)
+    picked = setups.picked(*geometry, pool_size)
+    setup = picked or setups.correlation(*geometry)
+    partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
+    sums = np.zeros(setup.sums, w.dtype)
+    if picked:
+        threads.run(correlate_picked, work, *_picking(setup, dy, y, argmax, x, partial, sums), workers=workers)
     else:
-        partial, sums, arguments = _picking(setup, dy, y, argmax, x, w, dw)
-        threads.run(correlate_picked, work, *arguments, workers=workers)
+        threads.run(correlate, work, *_correlation(setup, gradient, x, partial, sums), workers=workers)
     if partial is dw:
         db[...] = sums[0, :w.shape[3]]
         return dx, dw, db
@@ -176,28 +177,21 @@ def _spreading(gradient, masked, dx, w, geometry):
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
 
 
-def _correlation(gradient, x, w, dw, geometry):
-    """dw, its partial sums, those of db, and the arguments of ``convolution.correlate_share``."""
-    setup = setups.correlation(*geometry)
-    partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
-    sums = np.zeros(setup.sums, w.dtype)
-    return partial, sums, (
-        *setup.tables, setup.taps, len(x), flat(x), *gradient,
-        workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
-        _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, w.shape[3],
-        setup.lanes)
+def _correlation(setup, gradient, x, partial, sums):
+    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
+    return (*setup.tables, setup.taps, len(x), flat(x), *gradient,
+            workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
+            _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block,
+            setup.columns, setup.lanes)
 
 
-def _picking(setup, dy, y, argmax, x, w, dw):
+def _picking(setup, dy, y, argmax, x, partial, sums):
     """As ``_correlation``, for ``picked.picked_share``."""
-    partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
-    sums = np.zeros((setup.splits, w.shape[3]), w.dtype)
-    return partial, sums, (
-        *setup.tables, setup.start, setup.near, setup.taps, len(x), flat(x), flat(dy), flat(y), flat(argmax),
-        setup.windows, workspace.scratch("padded x", setup.padded, x.dtype),
-        workspace.scratch("four", setup.four, x.dtype), workspace.scratch("gradients", setup.gradients, x.dtype),
-        workspace.scratch("which", setup.gradients, argmax.dtype), partial.reshape(-1), sums, setup.splits, w.shape[3],
-        setup.lanes)
+    return (*setup.tables, setup.start, setup.near, setup.taps, len(x), flat(x), flat(dy), flat(y), flat(argmax),
+            setup.windows, workspace.scratch("padded x", setup.padded, x.dtype),
+            workspace.scratch("four", setup.four, x.dtype), workspace.scratch("gradients", setup.gradients, x.dtype),
+            workspace.scratch("which", setup.gradients, argmax.dtype), partial.reshape(-1), sums, setup.splits,
+            sums.shape[1], setup.lanes)
 
 
 @lru_cache(64)

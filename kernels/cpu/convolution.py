@@ -257,6 +257,8 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, factor = np.int64(0), np.bool_(False), dy_scratch[worker]
     first_task, last_task = splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers
+    if first_task == last_task:
+        return
     for split in range(first_task // blocks, (last_task + blocks - 1) // blocks):
         first_tap = max(0, first_task - split * blocks) * block
         last_tap = min(terms, (last_task - split * blocks) * block)

@@ -16,10 +16,15 @@ from numba.extending import intrinsic
 from .simd import BITS, INT32, INT64, Model, Vector, address, elementwise
 
 
+def _mask(tile):
+    """The type of a mask for a tile."""
+    return types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+
+
 @intrinsic
 def tile_exceeds(typing, tile, other):
     """Where ``tile`` beats ``other`` in a search for the maximum: it is larger, or the first NaN."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+    mask = _mask(tile)
 
     @elementwise(mask, tile, other)
     def codegen(builder, model, a, b):
@@ -32,7 +37,7 @@ def tile_exceeds(typing, tile, other):
 @intrinsic
 def tile_equals(typing, tile, number):
     """Where ``tile``, of integers, equals a number."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+    mask = _mask(tile)
 
     @elementwise(mask, tile)
     def codegen(builder, model, a, value):
@@ -45,23 +50,21 @@ def tile_equals(typing, tile, number):
 @intrinsic
 def tile_above_zero(typing, tile):
     """Where ``tile > 0``."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
-
-    @elementwise(mask, tile)
-    def codegen(builder, model, a):
-        return builder.fcmp_ordered(">", a, ir.Constant(a.type, None))
-
-    return mask(tile), codegen
+    return _against_zero(tile, "fcmp_ordered", ">")
 
 
 @intrinsic
 def tile_not_zero(typing, tile):
-    """Where ``tile`` is not 0; NaN is not."""
-    mask = types.UniTuple(Vector(types.boolean, tile.dtype.count), len(tile))
+    """Where ``tile`` is anything but 0, NaN included."""
+    return _against_zero(tile, "fcmp_unordered", "!=")
+
+
+def _against_zero(tile, compare, operator):
+    mask = _mask(tile)
 
     @elementwise(mask, tile)
     def codegen(builder, model, a):
-        return builder.fcmp_unordered("!=", a, ir.Constant(a.type, None))
+        return getattr(builder, compare)(operator, a, ir.Constant(a.type, None))
 
     return mask(tile), codegen
 

@@ -32,7 +32,8 @@ from .parts import part
 from .plans import unpacked
 from .product import panel_width
 
-#: A tile's rows, inputs of a window (a 3x3 kernel has a multiple of nine), and its vectors of output channels.
+#: The rows of a tile that is one or two vectors of output channels wide. They are inputs of a window: a 3x3 kernel has
+#: a multiple of nine. With 16 registers nine do not fit, for each input also needs one for its four numbers.
 ROWS = {1: 9, 2: 9} if simd.BITS == 512 else {1: 6, 2: 3}
 WIDEST = 2
 

@@ -35,9 +35,7 @@ def pool_rows(source, column, rows, width, columns, used, pool_height, pool_widt
                 position = simd.tile_all(argmax, 0, largest)
                 at, n = 0, 0
                 for i in range(1, pool_height * pool_width):
-                    at, n = at + columns, n + 1
-                    if n == pool_width:
-                        at, n = at + (width - pool_width) * columns, 0
+                    at, n = next_pixel(at, n, columns, width * columns, pool_width)
                     pixel = simd.tile_load(source, simd.shifted(pixels, at), wide, 1)
                     wins = masks.tile_exceeds(pixel, largest)
                     largest = masks.tile_where(wins, pixel, largest)
@@ -45,6 +43,17 @@ def pool_rows(source, column, rows, width, columns, used, pool_height, pool_widt
                 results = simd.spaced(end + c, columns, count, ROWS)
                 simd.tile_store(largest, y, results, wide)
                 simd.tile_store(position, argmax, results, wide)
+
+
+@part
+def next_pixel(at, n, right, down, pool_width):
+    """The pixel of a window after the one that stands at ``at``, in column n of the window: where it is, its column.
+
+    Pixels are ``right`` numbers apart in a row, and ``down`` in a column.
+    """
+    if n + 1 < pool_width:
+        return at + right, n + 1
+    return at + down - n * right, 0
 
 
 @part

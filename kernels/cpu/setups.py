@@ -64,6 +64,7 @@ class Correlation(NamedTuple):
 
     tables: tuple
     lanes: int
+    columns: int  # of dw
     taps: np.ndarray
     splits: int
     block: int
@@ -85,6 +86,7 @@ class Picked(NamedTuple):
     padded: tuple
     four: tuple
     gradients: tuple
+    sums: tuple
 
 
 class Winners(NamedTuple):
@@ -163,7 +165,7 @@ def correlation(shape, w_shape, stride, padding, result, dtype, workers):
     plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     columns = whole(outputs, lanes)
-    return Correlation(tables, lanes, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
+    return Correlation(tables, lanes, outputs, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
                        _padded(plan, workers), (workers, len(plan.row) * min(columns, simd.PANEL * lanes)),
                        (splits + 1, columns))
 
@@ -184,10 +186,11 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     near += [0] * (4 - len(near))
     tables = tables[0], tables[1], 4 * tables[2], tables[3]
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
+    splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     return Picked(tables, lanes, 4 * start, np.array(near), multiples(kh * kw * channels, outputs),
-                  math.prod(result) // math.prod(pool_size), min(wanted, -(-shape[0] // plan.images) * plan.bands),
-                  _padded(plan, workers), (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)),
-                  (workers, len(start) * width))
+                  math.prod(result) // math.prod(pool_size), splits, _padded(plan, workers),
+                  (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), (workers, len(start) * width),
+                  (splits, outputs))
 
 
 @lru_cache(256)

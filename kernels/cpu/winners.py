@@ -33,6 +33,7 @@ from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import on_all
 from .parts import part
 from .plans import unpacked
+from .pooled import next_pixel
 
 #: Vectors of the widest tile: they take half of the registers or more. (Twelve of 512 bits, for 64 channels, would not
 #: stay in a first-level cache of 32 KB.)
@@ -266,9 +267,7 @@ def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, imag
             position = simd.tile_load_like(argmax, (at,), width, gradient)
             winner, n = simd.tile_all(places, start, gradient), 0
             for pixel in range(1, pool_height * pool_width):
-                start, n = start + right, n + 1
-                if n == pool_width:
-                    start, n = start + down - pool_width * right, 0
+                start, n = next_pixel(start, n, right, down, pool_width)
                 winner = masks.tile_where(masks.tile_equals(position, pixel), simd.tile_all(places, start, gradient),
                                           winner)
             simd.tile_store(gradient, gradients, (i * used + o,), width)

@@ -102,19 +102,25 @@ def test_gradients_from_the_winners_alone(case):
     compare_pooled(case, pool_size)
 
 
-def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
-    """dx and dw as sums over winners, in plain loops: those that relu let through, for dw without zero gradients."""
-    (top, bottom), (left, right) = padding
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+def winners_of(dy, y, argmax, w, stride, pool_size):
+    """Of every window and channel: the winner's part of the padded x, the channel, its gradient, if relu lets it pass.
+    """
     for n, i, j, o in np.ndindex(dy.shape):
         row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
         row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
-        part = np.s_[n, row:row + w.shape[0], column:column + w.shape[1]]
-        if y[n, i, j, o] > 0:
-            dx[part] += dy[n, i, j, o] * w[..., o]
-            if dy[n, i, j, o] != 0:
-                dw[..., o] += dy[n, i, j, o] * padded[part]
+        yield np.s_[n, row:row + w.shape[0], column:column + w.shape[1]], o, dy[n, i, j, o], y[n, i, j, o] > 0
+
+
+def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
+    """dx and dw as sums over winners, in plain loops: those that relu let through, for dw without zero gradients."""
+    (top, _), (left, _) = padding
+    padded = np.pad(x, ((0, 0), *padding, (0, 0)))
+    dx, dw = np.zeros_like(padded), np.zeros_like(w)
+    for place, o, gradient, passes in winners_of(dy, y, argmax, w, stride, pool_size):
+        if passes:
+            dx[place] += gradient * w[..., o]
+            if gradient != 0:
+                dw[..., o] += gradient * padded[place]
     return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
 
 
@@ -240,11 +246,8 @@ def test_a_picked_dw_carries_nan_and_infinity(no_winners):
 def every_winner(dy, y, argmax, x, w, stride, padding, pool_size):
     """dw as a sum over winners, in plain loops: all of them, with a gradient of 0 where relu lets nothing through."""
     padded, dw = np.pad(x, ((0, 0), *padding, (0, 0))), np.zeros_like(w)
-    for n, i, j, o in np.ndindex(dy.shape):
-        row, column = divmod(int(argmax[n, i, j, o]), pool_size[1])
-        row, column = (i * pool_size[0] + row) * stride[0], (j * pool_size[1] + column) * stride[1]
-        gradient = dy[n, i, j, o] if y[n, i, j, o] > 0 else dy.dtype.type(0)
-        dw[..., o] += gradient * padded[n, row:row + w.shape[0], column:column + w.shape[1]]
+    for place, o, gradient, passes in winners_of(dy, y, argmax, w, stride, pool_size):
+        dw[..., o] += (gradient if passes else dy.dtype.type(0)) * padded[place]
     return dw
 
 

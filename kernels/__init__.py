@@ -32,7 +32,7 @@ Promises of every back-end
 * The same bits for the same input, whatever the number of threads (``im2col`` leaves its products to BLAS and can
   promise this for an equal number of threads only).
 * Padding is left out of a sum rather than multiplied by zero where the back-end can choose, and so are the zeros in a
-  gradient that comes through relu and max-pooling. With factors that are infinite or NaN the two differ, and no
+  gradient that comes through relu or max-pooling. With factors that are infinite or NaN the two differ, and no
   back-end is bound to either.
 * ``clip_by_global_norm`` sums squares in float64 and leaves gradients alone whose norm is not finite; ``argmax`` may be
   of any integer type; ``cross_entropy`` takes the logarithm of ``max(p, tiny)``, tiny the smallest normal number.

@@ -40,10 +40,16 @@ def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True,
 def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
     """Gradients through ``conv2d_relu_forward``, from its result y: dy counts only where y is above 0.
 
-    Both passes that read dy drop the rest as they read it, so the masked dy is never written to memory.
+    Both passes that read dy drop the rest as they read it, so the masked dy is never written to memory; and where few
+    pixels are left, only those are looked at (``winners.py``): relu is like a pooling with windows of one pixel.
     """
     dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, stride, padding, y)
-    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out))
+    workers, gradients, pool_size = threads.get_num_threads(), gradients_of(w, out), (1, 1)
+    setup = setups.winners(x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, workers, pool_size)
+    if setup and _few_count(y, pool_size):
+        return _backward_from_winners(setup, workers, dy, y, _first_places(y.size), x, w, stride, pool_size,
+                                      input_gradient, gradients)
+    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients)
 
 
 def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
@@ -72,9 +78,10 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     workers, gradients = threads.get_num_threads(), gradients_of(w, out)
     setup = setups.winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype, workers,
                            pool_size)
-    if setup is None:
-        return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
-    return _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients)
+    if setup and _few_count(y, pool_size):
+        return _backward_from_winners(setup, workers, dy, y, flat(argmax), x, w, stride, pool_size, input_gradient,
+                                      gradients)
+    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
 
 
 def gradients_of(w, out):
@@ -83,6 +90,12 @@ def gradients_of(w, out):
     return (workspace.empty(w.shape, w.dtype) if dw is None else checks.target("out[0]", dw, w.shape, w.dtype),
             np.empty(w.shape[-1], w.dtype) if db is None else checks.target("out[1]", db, w.shape[-1:], w.dtype))
 
+
+#: Where fewer than this share of a convolution's pixels have a gradient, to look for them pays.
+FEW = 0.45
+
+#: From so many of the results of a pooling, or of relu, the share is estimated.
+SAMPLE = 2048
 
 _OFFSETS = np.dtype(np.int32)
 
@@ -144,9 +157,9 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
     dx = workspace.empty(x.shape if input_gradient else (0,), x.dtype)
     dw, db = gradients
     threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
-                *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), flat(argmax), *pool_size, setup.group,
-                flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes, setup.splits,
-                setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
+                *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), argmax, *pool_size, setup.group,
+                setup.dw_group, flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes,
+                setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
                 workspace.scratch("weights", setup.weights, x.dtype),
                 workspace.scratch("starts", setup.starts, _OFFSETS),
                 workspace.scratch("bits", setup.bits, np.dtype(np.int64)),
@@ -156,6 +169,26 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
                 workspace.scratch("partial", (setup.splits * w.size,), x.dtype), np.zeros(setup.sums, x.dtype),
                 workers=workers)
     return dx if input_gradient else None, dw, db
+
+
+def _few_count(y, pool_size):
+    """Whether less than the share ``FEW`` of the pixels that were pooled to y have a gradient.
+
+    A window has at most one, and none where y is 0. The same y always gives the same answer.
+    """
+    size = math.prod(pool_size)
+    if size * FEW > 1:
+        return True
+    step = max(1, y.size // SAMPLE)
+    while math.gcd(step, y.shape[3]) > 1:  # else some channels would never be looked at
+        step += 1
+    sample = y.reshape(-1)[::step]
+    return np.count_nonzero(sample > 0) < FEW * size * len(sample)
+
+
+def _first_places(count):
+    """An argmax for windows of a single pixel."""
+    return _zeros(1 << count.bit_length(), np.dtype(np.uint8))
 
 
 def _before_pooling(shape, pool_size):

@@ -18,6 +18,7 @@ from . import simd
 from .picked import WIDEST
 from .plans import multiples, plan_of
 from .product import panel_width
+from .winners import WIDEST as WIDEST_ROW
 from .winners import WORD, between_channels
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
@@ -94,7 +95,8 @@ class Winners(NamedTuple):
 
     tables: tuple
     lanes: int
-    group: int  # windows that a tile goes over
+    group: int  # windows that are looked at together for dx,
+    dw_group: int  # and for dw
     splits: int
     block: int  # channels of y
     padded: tuple
@@ -195,10 +197,12 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
 
 @lru_cache(256)
 def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
-    """``Winners``; None where it would not pay: rows of a kernel are not whole vectors, windows have one or two pixels.
+    """``Winners``; None where it would not pay: rows of a kernel are not whole vectors, or, for windows of one or two
+    pixels, do not fill the widest tile.
     """
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
-    if kw * channels % lanes > 0 or math.prod(pool_size) <= 2 or shape[0] == 0:
+    least = WIDEST_ROW * lanes if math.prod(pool_size) <= 2 else 0
+    if kw * channels % lanes > 0 or kw * channels < least or shape[0] == 0:
         return None
     # no numbers for the outputs: what comes before the pooling is never made
     plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
@@ -208,13 +212,17 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     # groups of equal size, of at most WORD windows; the pixels that a window has to itself count, not those it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels
     group = -(-windows // max(-(-windows * size * dtype.itemsize // GROUP_BYTES), -(-windows // WORD)))
+    dw_group = group
+    if group == windows:  # small images: dw takes those of several together
+        dw_group = min(WORD, max(group, GROUP_BYTES // (size * dtype.itemsize)))
+        dw_group = -(-plan.images * windows // -(-plan.images * windows // dw_group))
     # a band of dx, with the windows that reach into it from above and below
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
     terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
-    return Winners(tables, lanes, group, splits, block, (workers, padded),
+    return Winners(tables, lanes, group, dw_group, splits, block, (workers, padded),
                    (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), (workers, pixels),
-                   (workers, max(block, pixels)), (workers, group * block), (splits, outputs))
+                   (workers, max(block, pixels)), (workers, dw_group * block), (splits, outputs))
 
 
 def _padded(plan, workers):

@@ -1,4 +1,4 @@
-"""The gradient through a convolution with relu and max-pooling, from the winners alone.
+"""The gradient through a convolution with relu, with or without max-pooling, from the winners alone.
 
 Max-pooling hands the gradient of a window to the one pixel that won it. With windows of 2x2, three quarters of the
 gradient that reaches the convolution are zeros, and three quarters of its backward pass would be products with them.
@@ -12,12 +12,13 @@ where g is the pooled gradient, 0 where relu lets nothing through, and ``place``
 x starts. Two channels have their winners in two places, so channels no longer make a vector, as in ``product.py``; the
 inputs of one winner do, k = (m KW + n) C + c: they are KH rows of KW C numbers that follow each other. A winner that
 relu turned into 0 has no gradient and is left out as well: on random images nearly half of those in document 2's second
-convolution.
+convolution. Relu alone is a pooling with windows of one pixel here, where what it lets through are the winners: in a
+network that has learned something that is often a third of the pixels or less.
 
 A tile is a piece of such a row and stays in registers. In dw it is the sum of one channel, which goes over a group of
-windows that fits into the first-level cache. In dx it is the sum of one pixel, which goes over the channels whose
-winner it is. Which windows or channels take part is written in the bits of an integer: the lowest says which is next,
-and is taken off.
+windows that fits into the first-level cache, those of several images if they are small. In dx it is the sum of one
+pixel, which goes over the channels whose winner it is. Which windows or channels take part is written in the bits of an
+integer: the lowest says which is next, and is taken off.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ def backward_from_winners(workers, *arguments):
 
 @part
 def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
-                  pool_width, group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch, w_scratch, starts,
-                  bits, sources, gradients, places, partial, sums):
+                  pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch,
+                  w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
-    ``group`` is the number of windows that a tile goes over.
+    ``group`` is the number of windows that are looked at together for dx, ``dw_group`` that for dw.
     """
     plan = unpacked(sizes, row, step, out)
     if wants_dx:
@@ -64,7 +65,7 @@ def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, i
                        group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
                        bits[worker], sources[worker])
     correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker], gradients[worker],
+                      dw_group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker], gradients[worker],
                       places[worker], partial, sums)
 
 
@@ -125,15 +126,14 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
         for unit in range(units * split // splits, units * (split + 1) // splits):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded)
-            lowest, highest = top // pool_height * wide, (top + rows) // pool_height * wide
-            for image in range(count):
-                for low in range(lowest // group * group, highest, group):
-                    find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, first + image,
-                                 max(low, lowest), min(low + group, highest), top * plan.row_step, o, used, outputs,
-                                 lanes, bits, gradients, places, sums[split])
-                    start = base + image * plan.block_height * row_size
-                    _correlate(partial, before, kh, run, source, start, row_size, lanes,
-                               (gradients, places, bits, used, kh * run))
+            windows = rows // pool_height * wide  # of an image; a group may go on to the next one
+            window = (first * plan.out_height + top) // pool_height * wide
+            for low in range(0, count * windows, group):
+                high = min(low + group, count * windows)
+                find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, window, windows, low, high, o,
+                             used, outputs, lanes, bits, gradients, places, sums[split])
+                _correlate(partial, before, kh, run, source, base, row_size, lanes,
+                           (gradients, places, bits, used, kh * run))
 
 
 @cache
@@ -242,27 +242,30 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
 
 
 @part
-def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, image, low, high, above, first, used,
+def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, window, windows, low, high, first, used,
                  outputs, lanes, bits, gradients, places, sums):
-    """Windows [low, high) of an image: their gradients, and the places of their winners.
+    """Windows [low, high) of a unit: their gradients, and the places of their winners.
 
-    Those of window ``low`` + i and channel ``first`` + o are number i ``used`` + o; places count from row ``above`` of
-    the (padded) image. Bit i of ``bits[o]`` is set if that gradient is not 0, and ``sums[first + o]`` grows by it.
+    Those of window ``low`` + i and channel ``first`` + o are number i ``used`` + o; places count from where the unit's
+    part of the (padded) images starts. An image has ``windows`` windows there, and the unit's first is ``window`` of
+    dy. Bit i of ``bits[o]`` is set if that gradient is not 0, and ``sums[first + o]`` grows by it.
     """
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
     down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
     for o in range(0, used, lanes):
         width = min(lanes, used - o)
-        at = (image * (plan.out_height // pool_height) * wide + low) * outputs + first + o
+        at = (window + low) * outputs + first + o
         total = simd.tile_load(sums, (first + o,), width, 1)
         none = simd.tile_all(bits, 0, total)
         live = none
-        row, column = low // wide, low % wide
+        image, row, column = low // windows, low % windows // wide, low % wide
         for i in range(high - low):
-            start = row * pool_height * down - above * row_size + column * pool_width * right
+            start = image * plan.block_height * row_size + row * pool_height * down + column * pool_width * right
             column += 1
             if column == wide:
                 row, column = row + 1, 0
+                if row * wide == windows:
+                    image, row = image + 1, 0
             gradient = simd.tile_positive(simd.tile_load(dy, (at,), width, 1), simd.tile_load(y, (at,), width, 1))
             position = simd.tile_load_like(argmax, (at,), width, gradient)
             winner, n = simd.tile_all(places, start, gradient), 0
@@ -282,8 +285,8 @@ def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, imag
 
 @part
 def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
-                      pool_height, pool_width, group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch,
-                      w_scratch, starts, bits, sources, gradients, places, partial, sums):
+                      pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
+                      padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
     outputs = len(db)
     terms = len(dw) // outputs

@@ -50,9 +50,15 @@ def guarded(monkeypatch):
 
 @pytest.fixture
 def all_pixels(monkeypatch):
-    """Let no gradient through a pooling be computed from its winners alone."""
+    """Let no gradient through relu or a pooling be computed from winners alone."""
     for what in ("winners", "picked"):
         monkeypatch.setattr(setups, what, lambda *geometry: None)
+
+
+@pytest.fixture
+def all_winners(monkeypatch):
+    """Let gradients be computed from winners alone even where they are many."""
+    monkeypatch.setattr(conv2d, "FEW", 2)
 
 
 @pytest.fixture

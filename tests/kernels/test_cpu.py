@@ -59,15 +59,19 @@ def test_convolution_carries_nan_and_infinity(case):
             np.testing.assert_array_equal(got[np.isinf(expected)], expected[np.isinf(expected)])
 
 
-@settings(max_examples=25, deadline=None)
-@given(conv2d_cases(FLOATS, **WIDE))
-def test_fused_relu_is_relu_of_the_convolution(case):
-    y = cpu.conv2d_relu_forward(*case.forward)
-    np.testing.assert_array_equal(y, np.maximum(cpu.conv2d_forward(*case.forward), 0))
-    dy, *rest = case.backward
-    for got, expected in zip(cpu.conv2d_relu_backward(dy, y, *rest),
-                             cpu.conv2d_backward(reference.relu_backward(dy, y), *rest)):
-        np.testing.assert_array_equal(got, expected)
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_fused_relu_is_relu_of_the_convolution(all_pixels):
+    @settings(max_examples=25, deadline=None)
+    @given(conv2d_cases(FLOATS, **WIDE))
+    def check(case):
+        y = cpu.conv2d_relu_forward(*case.forward)
+        np.testing.assert_array_equal(y, np.maximum(cpu.conv2d_forward(*case.forward), 0))
+        dy, *rest = case.backward
+        for got, expected in zip(cpu.conv2d_relu_backward(dy, y, *rest),
+                                 cpu.conv2d_backward(reference.relu_backward(dy, y), *rest)):
+            np.testing.assert_array_equal(got, expected)
+
+    check()
 
 
 @pytest.mark.parametrize("limit", [64, 2_000, 20_000])

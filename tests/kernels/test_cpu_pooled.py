@@ -1,4 +1,4 @@
-"""Max-pooling inside a convolution of the cpu back-end: its gradients from all pixels, from winners, and picked."""
+"""Relu and max-pooling inside a convolution of the cpu back-end: gradients from all pixels, from winners, picked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import FLOATS, Conv2DCase, assert_close, assert_sums, conv2d_cases, values
 
 from kernels import cpu, im2col
-from kernels.cpu import setups, simd, threads, winners
+from kernels.cpu import conv2d, setups, simd, threads, winners
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -39,8 +39,8 @@ def test_fused_pooling_is_pooling_of_the_convolution(all_pixels):
 
 
 @pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
-def test_fused_pooling_stays_within_its_memory(guarded):
-    @settings(max_examples=40, deadline=None)
+def test_fused_pooling_stays_within_its_memory(guarded, all_winners):
+    @settings(max_examples=50, deadline=None)
     @given(st.one_of(pooled_cases(), winners_cases()))
     def check(case):
         guard = guarded()
@@ -56,11 +56,12 @@ def winners_cases(draw, kind="normal"):
     dtype, seed = np.dtype(draw(st.sampled_from(FLOATS))), draw(st.integers(0, 2**32 - 1))
     kernel, stride, padding = ([draw(st.integers(low, high)) for _ in range(2)]
                                for low, high in ((1, 4), (1, 3), (0, 2)))
-    pool_size = draw(st.sampled_from([(2, 2), (1, 3), (3, 1), (2, 3), (4, 4), (17, 16)]))
-    # rows of a kernel are whole vectors, up to one more than the widest tile takes
+    pool_size = draw(st.sampled_from([(2, 2), (1, 3), (3, 1), (2, 3), (4, 4), (17, 16), (1, 1), (1, 2), (2, 1)]))
+    # rows of a kernel are whole vectors, up to one more than the widest tile takes; of small windows at least as many
     smallest = simd.lanes(dtype) // math.gcd(simd.lanes(dtype), kernel[1])
+    least = -(-winners.WIDEST * simd.lanes(dtype) // (smallest * kernel[1])) if math.prod(pool_size) <= 2 else 1
     most = (winners.WIDEST + 1) * simd.lanes(dtype) // (smallest * kernel[1])
-    channels = smallest * draw(st.integers(1, max(1, most)))
+    channels = smallest * draw(st.integers(least, max(least, most)))
     padding = tuple((p, draw(st.integers(0, 1))) for p in padding)
     rows, columns = (draw(st.integers(1, 3)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
     size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
@@ -94,12 +95,16 @@ def geometry(case, pool_size):
             pool_size)
 
 
-@settings(max_examples=80, deadline=None)
-@given(winners_cases())
-def test_gradients_from_the_winners_alone(case):
-    case, pool_size = case
-    assert setups.winners(*geometry(case, pool_size))
-    compare_pooled(case, pool_size)
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_gradients_from_the_winners_alone(all_winners):
+    @settings(max_examples=100, deadline=None)
+    @given(winners_cases())
+    def check(case):
+        case, pool_size = case
+        assert setups.winners(*geometry(case, pool_size))
+        compare_pooled(case, pool_size)
+
+    check()
 
 
 def winners_of(dy, y, argmax, w, stride, pool_size):
@@ -124,19 +129,78 @@ def from_the_winners(dy, y, argmax, x, w, stride, padding, pool_size):
     return dx[:, top:top + x.shape[1], left:left + x.shape[2]], dw
 
 
-@settings(max_examples=25, deadline=None)
-@given(winners_cases(kind="special"))
-def test_gradients_from_the_winners_carry_nan_and_infinity(case):
-    case, pool_size = case
-    with np.errstate(invalid="ignore", over="ignore"):
-        y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
-        dy = values(7, y.shape, y.dtype, "special")
-        dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
-        expected = from_the_winners(dy, y, argmax, *case.backward[1:], pool_size)
-        expected += (np.where(y > 0, dy, 0).sum((0, 1, 2)),)
-    for got, wanted in zip((dx, dw, db), expected):
-        np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
-        np.testing.assert_array_equal(got[np.isinf(wanted)], wanted[np.isinf(wanted)])
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_gradients_from_the_winners_carry_nan_and_infinity(all_winners):
+    @settings(max_examples=30, deadline=None)
+    @given(winners_cases(kind="special"))
+    def check(case):
+        case, pool_size = case
+        with np.errstate(invalid="ignore", over="ignore"):
+            y, argmax = cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+            dy = values(7, y.shape, y.dtype, "special")
+            dx, dw, db = cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, *case.backward[1:], pool_size)
+            expected = from_the_winners(dy, y, argmax, *case.backward[1:], pool_size)
+            expected += (np.where(y > 0, dy, 0).sum((0, 1, 2)),)
+        for got, wanted in zip((dx, dw, db), expected):
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(wanted))
+            np.testing.assert_array_equal(got[np.isinf(wanted)], wanted[np.isinf(wanted)])
+
+    check()
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """A list that grows by the way of every gradient: from the winners alone or from all pixels."""
+    taken = []
+
+    def note(name, function):
+        def noted(*arguments, **keywords):
+            taken.append(name)
+            return function(*arguments, **keywords)
+
+        monkeypatch.setattr(conv2d, name, noted)
+
+    for name in ("_backward", "_backward_from_winners"):
+        note(name, getattr(conv2d, name))
+    return taken
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("images, size, padding, stride", [
+    (5, 5, ((0, 0), (0, 0)), (1, 1)), (40, 5, ((0, 0), (0, 0)), (1, 1)), (48, 5, ((1, 1), (1, 1)), (1, 1)),
+    (2, 17, ((1, 1), (1, 1)), (1, 1)), (3, 14, ((0, 1), (2, 0)), (2, 1))])
+def test_relu_leaves_winners_where_it_lets_few_through(ways, images, size, padding, stride, dtype):
+    channels = 2 * winners.WIDEST * simd.lanes(np.dtype(dtype)) // 3
+    x, w = values(1, (images, size, size, channels), dtype), values(2, (3, 3, channels, 70), dtype)
+    before = im2col.conv2d_forward(x, w, None, stride, padding)
+    dy = values(3, before.shape, dtype)
+    for share in (0, 0.1, 0.4, 0.5, 0.9):
+        y = cpu.conv2d_relu_forward(x, w, np.full(70, -np.quantile(before, 1 - share), dtype), stride, padding)
+        gradient = np.where(y > 0, dy, 0)
+        expected = im2col.conv2d_backward(gradient, x, w, stride, padding)
+        scales = im2col.conv2d_backward(np.abs(gradient), np.abs(x), np.abs(w), stride, padding)
+        got = cpu.conv2d_relu_backward(dy, y, x, w, stride, padding)
+        for a, e, scale, what in zip(got, expected, scales, ("dx", "dw", "db")):
+            assert_sums(a, e, scale, what)
+        assert cpu.conv2d_relu_backward(dy, y, x, w, stride, padding, False)[0] is None
+        assert set(ways) == {"_backward_from_winners" if share < conv2d.FEW else "_backward"}, share
+        ways.clear()
+
+
+@pytest.mark.parametrize("outputs", [1, 7, 16, 48, 64, 100])
+@pytest.mark.parametrize("live", [0.3, 0.6])
+def test_the_share_of_winners_does_not_depend_on_which_channels_are_live(outputs, live):
+    y = np.zeros((32, 8, 8, outputs), np.float32)  # so many that every outputs-th would do for a sample
+    pixels = y.copy()
+    y[..., :math.ceil(live * outputs)] = 1  # relu lets some channels through everywhere,
+    pixels.reshape(-1, outputs)[::round(1 / live)] = 1  # or all of them here and there
+    for case in (y, y[..., ::-1].copy(), pixels):
+        share = np.count_nonzero(case) / case.size
+        if abs(share - conv2d.FEW) > 0.05:
+            assert conv2d._few_count(case, (1, 1)) == (share < conv2d.FEW)
+        if abs(share - 2 * conv2d.FEW) > 0.05:
+            assert conv2d._few_count(case, (2, 1)) == (share < 2 * conv2d.FEW)
+        assert conv2d._few_count(case, (1, 3))  # at most one pixel in three
 
 
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])

@@ -25,6 +25,9 @@ from kernels import cpu
 from kernels.cpu import threads
 threads.WORTH_THREADS = 0
 
+def sparse(y):
+    return np.where(y > np.quantile(y, 0.8), y, 0)
+
 def step(dtype=np.float32):
     digest = hashlib.sha256()
     for shape, w_shape, padding in (((9, 13, 12, 5), (3, 3, 5, 70), ((1, 1), (0, 2))),
@@ -36,6 +39,7 @@ def step(dtype=np.float32):
         y = cpu.conv2d_relu_forward(x, w, b, 1, padding)
         dy = rng.normal(size=y.shape).astype(dtype)
         results = [y, *cpu.conv2d_relu_backward(dy, y, x, w, 1, padding)]
+        results += cpu.conv2d_relu_backward(dy, sparse(y), x, w, 1, padding)
         if y.shape[1] > 1:
             pooled, argmax = cpu.max_pool2d_forward(y, 2)
             results += [pooled, argmax, cpu.max_pool2d_backward(pooled, argmax, y.shape, 2)]
@@ -85,15 +89,17 @@ for shape, w_shape in (((32, 8, 8, 1), (3, 3, 1, 16)), ((32, 8, 8, 16), (3, 3, 1
     padding = ((1, 1), (1, 1))
     y = cpu.conv2d_relu_forward(x, w, None, 1, padding)
     pooled, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, 1, padding)
-    seen = set(), set()
+    sparse = np.where(y > np.quantile(y, 0.8), y, 0)
+    seen = set(), set(), set()
     for repeat in range(120):
         cpu.set_num_threads(1 + repeat % 4)
         seen[0].add(b"".join(g.tobytes() for g in cpu.conv2d_relu_backward(y, y, x, w, 1, padding)))
         seen[1].add(b"".join(g.tobytes() for g in cpu.conv2d_relu_max_pool2d_backward(
             pooled, pooled, argmax, x, w, 1, padding)))
+        seen[2].add(b"".join(g.tobytes() for g in cpu.conv2d_relu_backward(y, sparse, x, w, 1, padding)))
     print(*map(len, seen))
 """, NUMBA_NUM_THREADS="4")
-    assert out == ["1"] * 6
+    assert out == ["1"] * 9
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "default"])

@@ -13,6 +13,7 @@ import numpy as np
 from .. import NO_PADDING, arrays, checks
 from . import setups, simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
+from .dots import spread_dots
 from .picked import correlate_picked
 from .winners import backward_from_winners
 from .workspace import flat
@@ -137,7 +138,11 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size
     dx = None
     if input_gradient:
         dx = workspace.empty(x.shape, x.dtype)
-        threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
+        dots = setups.dots(*geometry, masked)
+        if dots:
+            threads.run(spread_dots, work, *_dots(dots, gradient, dx, w, geometry), workers=workers)
+        else:
+            threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
     picked = setups.picked(*geometry, pool_size)
     setup = picked or setups.correlation(*geometry)
     partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
@@ -208,6 +213,13 @@ def _spreading(gradient, masked, dx, w, geometry):
             setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
             workspace.scratch("padded dx", setup.padded, dx.dtype),
             workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
+
+
+def _dots(setup, gradient, dx, w, geometry):
+    """The arguments of ``dots.dots_share``."""
+    shape, w_shape, _, _, result = geometry[:5]
+    return (shape[0], *setup.tables, *gradient, workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
+            _zeros(simd.PANEL * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3], setup.lanes)
 
 
 def _correlation(setup, gradient, x, partial, sums):

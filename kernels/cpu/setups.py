@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import simd
+from . import plans, simd
+from .dots import tables_of
 from .picked import WIDEST
 from .plans import multiples, plan_of
 from .product import panel_width
@@ -58,6 +59,14 @@ class Spread(NamedTuple):
     spread: tuple
     windows: np.ndarray  # with few channels: where the windows stand in ``spread``, and the pixels of dy in dy
     pixels: np.ndarray
+
+
+class Dots(NamedTuple):
+    """How ``dots_share`` is called."""
+
+    tables: tuple  # the number of images in a unit, and what ``dots.tables_of`` gives
+    lanes: int
+    dy: tuple
 
 
 class Correlation(NamedTuple):
@@ -157,6 +166,25 @@ def spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     return Spread(tables, False, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
                   (workers, pixels * outputs if masked else 0), (workers, pixels * size),
                   multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
+
+
+@lru_cache(256)
+def dots(shape, w_shape, stride, padding, result, dtype, workers, masked):
+    """``Dots``; None where channels fill a vector or outputs do not, or where ``spread_windows`` has less to do."""
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    images, height, width = shape[:3]
+    if channels >= lanes or outputs % lanes > 0 or kh * kw == 1:
+        return None
+    # a unit is some images, or a band of rows of one
+    size = (math.prod(result) * outputs + height * width * channels) * dtype.itemsize
+    together = max(1, min(plans.UNIT_BYTES // size, -(-images // workers)))
+    band = -(-height // max(-(-size // plans.UNIT_BYTES), -(-workers // images)))
+    tables, products = tables_of(shape, w_shape, stride, padding, result, lanes, together, band)
+    if products > together * math.prod(result) * outputs * whole(kh * kw * channels, lanes) // lanes:
+        return None
+    rows = tables[2]
+    pixels = together * int((rows[:, 1] - rows[:, 0]).max()) * result[1]
+    return Dots((together, *tables), lanes, (workers, pixels * outputs if masked else 0))
 
 
 @lru_cache(256)

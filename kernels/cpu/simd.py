@@ -175,6 +175,56 @@ def tile_add_scaled(typing, tile, factor, x, at):
     return tile(tile, factor, x, types.intp), codegen
 
 
+@intrinsic
+def tile_add_products(typing, tile, x, rows, x_step, w, columns, w_step, k):
+    """``tile[r, c] += x[rows[r] + x_step[k] :][:lanes] * w[columns[c] + w_step[k] :][:lanes]``, lane by lane."""
+    def codegen(context, builder, signature, args):
+        acc, x_array, x_rows, x_steps, w_array, w_rows, w_steps, k_value = args
+        model = Model(context, builder, tile)
+        multiply_add = model.function("llvm.fmuladd", 3)
+
+        def vectors(kind, array, offsets, count, steps, steps_kind):
+            step = builder.load(address(context, builder, steps_kind, steps, k_value))
+            start = context.make_array(kind)(context, builder, array).data
+            starts = [builder.gep(start, [builder.extract_value(offsets, i)]) for i in range(count)]  # as above
+            return [model.load(builder.gep(start, [step]), 0) for start in starts]
+
+        factors = vectors(w, w_array, w_rows, len(columns), w_steps, w_step)
+        sums = []
+        for number in vectors(x, x_array, x_rows, len(rows), x_steps, x_step):
+            for factor in factors:
+                sums.append(builder.call(multiply_add, [number, factor, builder.extract_value(acc, len(sums))]))
+        return model.pack(sums)
+
+    return tile(tile, x, rows, x_step, w, columns, w_step, types.intp), codegen
+
+
+@intrinsic
+def tile_store_sums(typing, tile, y, rows):
+    """``y[rows[r] + c] = sum_l tile[r, c][l]``: every vector becomes one number.
+
+    In rounds: two vectors become one that holds the sums of pairs, first those of the one, then those of the other.
+    After as many rounds as it takes, a vector holds one sum of each of as many vectors as it has lanes.
+    """
+    def codegen(context, builder, signature, args):
+        model = Model(context, builder, tile)
+        vectors = [builder.extract_value(args[0], i) for i in range(len(tile))]
+        even, odd = (ir.Constant(ir.VectorType(INT32, model.count), [2 * lane + first for lane in range(model.count)])
+                     for first in (0, 1))
+        for _ in range(model.count.bit_length() - 1):
+            vectors += vectors[-1:] * (len(vectors) % 2)
+            vectors = [builder.fadd(builder.shuffle_vector(*pair, even), builder.shuffle_vector(*pair, odd))
+                       for pair in zip(vectors[::2], vectors[1::2])]
+        columns = len(tile) // len(rows)
+        for i in range(len(tile)):
+            total = builder.extract_element(vectors[i // model.count], ir.Constant(INT32, i % model.count))
+            start = address(context, builder, y, args[1], builder.extract_value(args[2], i // columns))
+            builder.store(total, builder.gep(start, [ir.Constant(INT64, i % columns)]))
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows), codegen
+
+
 def elementwise(result, *tiles):
     """Decorator of a function on LLVM vectors: the same for every vector of the tiles."""
     def decorate(function):

@@ -64,8 +64,8 @@ def all_winners(monkeypatch):
 @pytest.fixture
 def units_of(monkeypatch):
     """A function that sets how many bytes a unit may have; what was planned before is forgotten, and afterwards too."""
-    planned = (setups.convolution, setups.gather, setups.spread, setups.correlation, setups.picked, setups.winners,
-               plans.plan_of)
+    planned = (setups.convolution, setups.gather, setups.spread, setups.dots, setups.correlation, setups.picked,
+               setups.winners, plans.plan_of)
 
     def forget():
         for cached in planned:

@@ -13,7 +13,7 @@ import numpy as np
 from .. import NO_PADDING, arrays, checks
 from . import setups, simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
-from .dots import spread_dots
+from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .winners import backward_from_winners
 from .workspace import flat
@@ -219,7 +219,7 @@ def _dots(setup, gradient, dx, w, geometry):
     """The arguments of ``dots.dots_share``."""
     shape, w_shape, _, _, result = geometry[:5]
     return (shape[0], *setup.tables, *gradient, workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
-            _zeros(simd.PANEL * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3], setup.lanes)
+            _zeros(max(PIXELS) * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3], setup.lanes)
 
 
 def _correlation(setup, gradient, x, partial, sums):

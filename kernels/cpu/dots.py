@@ -26,7 +26,7 @@ from .convolution import unit_of_dy
 from .parallel import on_all
 from .parts import part
 
-#: Pixels in a tile of one, two and three channels: their sums stay in registers.
+#: Pixels in a tile by its channels, of which there are up to three: their sums stay in registers.
 PIXELS = {1: 8, 2: 8, 3: 8} if simd.BITS == 512 else {1: 8, 2: 6, 3: 4}
 
 
@@ -121,7 +121,8 @@ def tables_of(shape, w_shape, stride, padding, result, lanes, together, band):
                 counts.append(i.size * j.size)
                 source.append((((image * result[0] + from_i) * result[1] + from_j) * outputs).ravel())
                 place.append((((image * height + i) * width + j) * channels).ravel())
-        needed.append((min(low, high), high))
+        # of whole images all rows, for these follow each other in dy
+        needed.append((min(low, high), high) if band < height else (0, result[0]))
     steps, dy_step, w_step = [0], [], []
     for row_taps, _, _ in rows:
         for column_taps, _, _ in columns:

@@ -76,13 +76,14 @@ def test_dot_products_carry_nan_and_infinity(always):
 
 @pytest.mark.parametrize("pool_size", [None, (2, 2), (1, 2), (3, 1)])
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
-def test_dot_products_behind_relu_and_pooling(always, guarded, monkeypatch, stride, padding, pool_size):
+@pytest.mark.parametrize("kernel, stride", [
+    ((3, 4), (1, 1)), ((3, 4), (2, 1)), ((3, 4), (3, 2)), ((1, 2), (1, 1))])  # of the last, padding gets rows of dy
+def test_dot_products_behind_relu_and_pooling(always, guarded, monkeypatch, kernel, stride, padding, pool_size):
     for winners in ("winners", "picked"):
         monkeypatch.setattr(setups, winners, lambda *geometry: None)
     monkeypatch.setattr(threads, "get_num_threads", lambda: 1)  # what one writes too much is not in another's memory
     lanes = simd.lanes(np.dtype(np.float64))
-    x, w, b = values(1, (5, 17, 14, lanes - 1)), values(2, (3, 4, lanes - 1, lanes)), values(3, (lanes,))
+    x, w, b = values(1, (5, 17, 14, lanes - 1)), values(2, (*kernel, lanes - 1, lanes)), values(3, (lanes,))
     before = im2col.conv2d_forward(x, w, b, stride, padding)
     y = np.maximum(before, 0)
     seen = []

@@ -16,8 +16,6 @@ through w, a vector at a time.
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 
 from . import simd
@@ -28,6 +26,9 @@ from .parts import part
 
 #: Pixels in a tile by its channels, of which there are up to three: their sums stay in registers.
 PIXELS = {1: 8, 2: 8, 3: 8} if simd.BITS == 512 else {1: 8, 2: 6, 3: 4}
+
+#: Steps that tables may have, over all classes. (Kernels of 7x7 have 17,000 with four vectors of outputs.)
+LONGEST = 1 << 16
 
 
 @kernel
@@ -87,8 +88,11 @@ def _tiles(channels):
 _dots_1, _dots_2, _dots_3 = _tiles(1), _tiles(2), _tiles(3)
 
 
-def tables_of(shape, w_shape, stride, padding, result, lanes, together, band):
-    """The tables for units of ``together`` images, or of ``band`` rows of one, and how many vectors these multiply.
+def tables_of(shape, w_shape, stride, padding, result, lanes, together, band, most=None):
+    """The tables for units of ``together`` images, or of ``band`` rows of one.
+
+    None if they would be long, or if these units need more than ``most`` multiply-adds of vectors: a large kernel makes
+    many classes of few pixels, and a tile that is not full takes as long as one that is.
 
     Returns
     -------
@@ -102,13 +106,20 @@ def tables_of(shape, w_shape, stride, padding, result, lanes, together, band):
         Where the steps of a class begin in the next two.
     dy_step, w_step : arrays of integers
         How far from ``source``, and from the first number of w.
-    products : int
-        Multiply-adds of vectors in a unit of all bands, those included that are done twice at the end of a class.
     """
-    height, width, channels = shape[1:]
-    outputs, image = w_shape[3], np.arange(together)[:, None, None]
+    (_, height, width, channels), outputs = shape, w_shape[3]
     rows, columns = (_classes(*axis) for axis in zip(shape[1:3], w_shape, padding, stride, result))
-    first_pixels, counts, needed, source, place = [], [], [], [], []
+    bands = -(-height // band)
+    counts = np.array([np.bincount(i // band, minlength=bands) for _, i, _ in rows]).T[:, :, None]
+    counts = (counts * [len(j) for _, j, _ in columns]).reshape(bands, -1)
+    lengths = np.outer([len(taps) for taps, _, _ in rows], [len(taps) for taps, _, _ in columns]).ravel()
+    lengths = lengths * (outputs // lanes)
+    pixels = PIXELS[min(channels, 3)]
+    products = (-(-counts * together // pixels) * pixels * lengths).sum() * channels
+    if lengths.sum() > LONGEST or (most is not None and products > most):
+        return None
+    needed, source, place, dy_step, w_step = [], [], [], [], []
+    image, o = np.arange(together)[:, None, None], np.arange(0, outputs, lanes)
     for top in range(0, height, band):
         low, high = result[0], 0
         for taps, i, from_i in rows:
@@ -117,23 +128,19 @@ def tables_of(shape, w_shape, stride, padding, result, lanes, together, band):
             if len(i) > 0 and taps:
                 low, high = min(low, from_i.min() - len(taps) + 1), max(high, from_i.max() + 1)
             for _, j, from_j in columns:
-                first_pixels.append(sum(map(len, source)))
-                counts.append(i.size * j.size)
                 source.append((((image * result[0] + from_i) * result[1] + from_j) * outputs).ravel())
                 place.append((((image * height + i) * width + j) * channels).ravel())
         # of whole images all rows, for these follow each other in dy
         needed.append((min(low, high), high) if band < height else (0, result[0]))
-    steps, dy_step, w_step = [0], [], []
     for row_taps, _, _ in rows:
         for column_taps, _, _ in columns:
-            for (a, m), (b, n), o in product(enumerate(row_taps), enumerate(column_taps), range(0, outputs, lanes)):
-                dy_step.append(o - (a * result[1] + b) * outputs)
-                w_step.append(o + (m * w_shape[1] + n) * channels * outputs)
-            steps.append(len(dy_step))
-    counts, pixels = np.reshape(counts, (len(needed), -1)), PIXELS[min(channels, 3)]
-    products = int((-(-counts * together // pixels) * pixels * np.diff(steps)).sum()) * channels
-    return (np.reshape(first_pixels, counts.shape), counts, np.array(needed), np.concatenate(source),
-            np.concatenate(place), np.array(steps), np.array(dy_step, int), np.array(w_step, int)), products
+            a, b = np.ogrid[:len(row_taps), :len(column_taps)]
+            m, n = np.ix_(np.array(row_taps, int), np.array(column_taps, int))
+            dy_step.append((o - ((a * result[1] + b) * outputs)[:, :, None]).ravel())
+            w_step.append((o + ((m * w_shape[1] + n) * channels * outputs)[:, :, None]).ravel())
+    first_pixels = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape) * together
+    return (first_pixels, counts, np.array(needed), np.concatenate(source), np.concatenate(place),
+            np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(dy_step), np.concatenate(w_step))
 
 
 def _classes(size, kernel, padding, step, count):

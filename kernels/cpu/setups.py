@@ -179,8 +179,9 @@ def dots(shape, w_shape, stride, padding, result, dtype, workers, masked):
     size = (math.prod(result) * outputs + height * width * channels) * dtype.itemsize
     together = max(1, min(plans.UNIT_BYTES // size, -(-images // workers)))
     band = -(-height // max(-(-size // plans.UNIT_BYTES), -(-workers // images)))
-    tables, products = tables_of(shape, w_shape, stride, padding, result, lanes, together, band)
-    if products > together * math.prod(result) * outputs * whole(kh * kw * channels, lanes) // lanes:
+    most = together * math.prod(result) * outputs * whole(kh * kw * channels, lanes) // lanes
+    tables = tables_of(shape, w_shape, stride, padding, result, lanes, together, band, most)
+    if tables is None:
         return None
     rows = tables[2]
     pixels = together * int((rows[:, 1] - rows[:, 0]).max()) * result[1]

@@ -35,7 +35,7 @@ def few_channels(draw, kind="normal"):
 def always(monkeypatch, units_of):
     """Take dot products even where another way has less to multiply. Returns a function for units' bytes."""
     tables_of = dots.tables_of
-    monkeypatch.setattr(setups, "tables_of", lambda *arguments: (tables_of(*arguments)[0], 0))
+    monkeypatch.setattr(setups, "tables_of", lambda *arguments: tables_of(*arguments[:-1]))
     units_of(1 << 18)
     return units_of
 
@@ -112,7 +112,7 @@ def test_a_pixel_belongs_to_one_class():
                                             ((1, 11, 7, 1), (2, 3, 1, 4), (3, 2), ((2, 0), (1, 3)))]:
         result = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(shape[1:3], padding, w_shape, stride))
         for together, band in [(1, 1), (1, 4), (3, shape[1])]:
-            tables, products = dots.tables_of(shape, w_shape, stride, padding, result, lanes, together, band)
+            tables = dots.tables_of(shape, w_shape, stride, padding, result, lanes, together, band)
             first_pixels, counts, rows, _, place, steps, _, _ = tables
             np.testing.assert_array_equal(np.sort(place), np.arange(together * shape[1] * shape[2]) * shape[3])
             np.testing.assert_array_equal(np.diff([*first_pixels.ravel(), len(place)]), counts.ravel() * together)
@@ -122,14 +122,15 @@ def test_a_pixel_belongs_to_one_class():
             inside = [sum(0 <= i * s + m - p < n for i in range(r) for m in range(k))
                       for r, k, s, (p, _), n in zip(result, w_shape, stride, padding, shape[1:3])]
             assert useful == together * inside[0] * inside[1] * shape[3] * w_shape[3] // lanes
-            assert useful <= products
+            assert dots.tables_of(shape, w_shape, stride, padding, result, lanes, together, band, useful - 1) is None
 
 
 @pytest.mark.parametrize("shape, w_shape, padding, wanted", [
     ((32, 28, 28, 1), (3, 3, 1, 32), 0, True), ((32, 24, 24, 3), (3, 3, 3, 32), 1, True),
     ((32, 14, 14, 6), (5, 5, 6, 16), 0, True), ((32, 24, 24, 3), (3, 3, 3, 47), 1, False),  # outputs fill no vectors
     ((32, 24, 24, 3), (1, 1, 3, 32), 0, False), ((32, 13, 13, 32), (3, 3, 32, 64), 0, False),
-    ((4, 32, 32, 1), (32, 32, 1, 32), 0, False)])  # as many classes as pixels
+    ((4, 32, 32, 1), (32, 32, 1, 32), 0, False),  # as many classes as pixels,
+    ((1, 300, 300, 3), (31, 31, 3, 64), 15, False)])  # or long tables
 def test_when_dot_products_are_taken(shape, w_shape, padding, wanted):
     padding = ((padding, padding),) * 2
     result = tuple(n + 2 * padding[0][0] - k + 1 for n, k in zip(shape[1:3], w_shape))

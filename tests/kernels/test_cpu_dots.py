@@ -129,10 +129,18 @@ def test_a_pixel_belongs_to_one_class():
     ((32, 28, 28, 1), (3, 3, 1, 32), 0, True), ((32, 24, 24, 3), (3, 3, 3, 32), 1, True),
     ((32, 14, 14, 6), (5, 5, 6, 16), 0, True), ((32, 24, 24, 3), (3, 3, 3, 47), 1, False),  # outputs fill no vectors
     ((32, 24, 24, 3), (1, 1, 3, 32), 0, False), ((32, 13, 13, 32), (3, 3, 32, 64), 0, False),
-    ((4, 32, 32, 1), (32, 32, 1, 32), 0, False),  # as many classes as pixels,
-    ((1, 300, 300, 3), (31, 31, 3, 64), 15, False)])  # or long tables
+    ((4, 32, 32, 1), (32, 32, 1, 32), 0, False)])  # as many classes as pixels
 def test_when_dot_products_are_taken(shape, w_shape, padding, wanted):
     padding = ((padding, padding),) * 2
     result = tuple(n + 2 * padding[0][0] - k + 1 for n, k in zip(shape[1:3], w_shape))
     if simd.BITS >= 256:
         assert bool(setups.dots(shape, w_shape, (1, 1), padding, result, np.dtype(np.float32), 2, False)) == wanted
+
+
+def test_tables_stay_short(monkeypatch):
+    case = (1, 40, 40, 3), (5, 5, 3, 16), (1, 1), ((2, 2), (2, 2)), (40, 40), 8, 1, 40
+    *_, steps, _, _ = dots.tables_of(*case)
+    monkeypatch.setattr(dots, "LONGEST", steps[-1])
+    assert dots.tables_of(*case) is not None
+    monkeypatch.setattr(dots, "LONGEST", steps[-1] - 1)
+    assert dots.tables_of(*case) is None

@@ -1,6 +1,7 @@
 """Two-dimensional convolution on all cores: what Python calls. The formulas stand in ``reference/conv2d.py``.
 
-What depends on the shapes alone is in ``setups.py``, the kernels are in ``convolution.py``.
+What depends on the shapes alone is in ``setups.py``, the kernels are in ``convolution.py``, and those of certain
+gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
 """
 
 from __future__ import annotations
@@ -45,12 +46,7 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
     pixels are left, only those are looked at (``winners.py``): relu is like a pooling with windows of one pixel.
     """
     dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, stride, padding, y)
-    workers, gradients, pool_size = threads.get_num_threads(), gradients_of(w, out), (1, 1)
-    setup = setups.winners(x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, workers, pool_size)
-    if setup and _few_count(y, pool_size):
-        return _backward_from_winners(setup, workers, dy, y, _first_places(y.size), x, w, stride, pool_size,
-                                      input_gradient, gradients)
-    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients)
+    return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out))
 
 
 def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
@@ -76,13 +72,7 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     argmax = checks.window_places(argmax, y_shape, pool_size)
     argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
-    workers, gradients = threads.get_num_threads(), gradients_of(w, out)
-    setup = setups.winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype, workers,
-                           pool_size)
-    if setup and _few_count(y, pool_size):
-        return _backward_from_winners(setup, workers, dy, y, flat(argmax), x, w, stride, pool_size, input_gradient,
-                                      gradients)
-    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
+    return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out), pool_size, argmax)
 
 
 def gradients_of(w, out):
@@ -122,6 +112,18 @@ def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax
                 workspace.scratch("unpooled y", setup.unpooled, x.dtype), argmax.reshape(-1), *pool_size,
                 workers=workers)
     return y
+
+
+def _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size=_NO_WINDOW,
+                           argmax=_NO_PLACES):
+    """From the winners alone where that pays, else from all pixels; without a pooling windows have one pixel."""
+    workers, window = threads.get_num_threads(), (pool_size[0] or 1, pool_size[1] or 1)
+    setup = setups.winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype, workers,
+                           window)
+    if setup and _few_count(y, window):
+        places = flat(argmax) if argmax.size > 0 else _first_places(y.size)
+        return _backward_from_winners(setup, workers, dy, y, places, x, w, stride, window, input_gradient, gradients)
+    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
 
 
 def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size=_NO_WINDOW, argmax=_NO_PLACES):

@@ -183,10 +183,11 @@ def tile_add_products(typing, tile, x, rows, x_step, w, columns, w_step, k):
         model = Model(context, builder, tile)
         multiply_add = model.function("llvm.fmuladd", 3)
 
+        # where a row starts does not depend on k: see tile_add_outer
         def vectors(kind, array, offsets, count, steps, steps_kind):
             step = builder.load(address(context, builder, steps_kind, steps, k_value))
             start = context.make_array(kind)(context, builder, array).data
-            starts = [builder.gep(start, [builder.extract_value(offsets, i)]) for i in range(count)]  # as above
+            starts = [builder.gep(start, [builder.extract_value(offsets, i)]) for i in range(count)]
             return [model.load(builder.gep(start, [step]), 0) for start in starts]
 
         factors = vectors(w, w_array, w_rows, len(columns), w_steps, w_step)

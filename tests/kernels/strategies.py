@@ -121,6 +121,21 @@ def conv2d_cases(draw, dtypes=(np.float64,), max_images=3, max_size=7, max_chann
         stride=stride, padding=tuple(padding))
 
 
+def case_with_result(result, images, kernel, channels, outputs, stride, padding, dtype, seed, kind, rest=(0, 0)):
+    """A case whose result has so many rows and columns, or more where padding alone makes them.
+
+    Of the images the last ``rest`` rows and columns, fewer than a stride, are in no window.
+    """
+    sizes = [max(1, (n - 1) * s + k - sum(p) + r) for n, s, k, p, r in zip(result, stride, kernel, padding, rest)]
+    y_shape = (images, *(_windows(*args) for args in zip(sizes, kernel, stride, padding)), outputs)
+    return Conv2DCase(
+        x=values(seed, (images, *sizes, channels), dtype, kind),
+        w=values(seed + 1, (*kernel, channels, outputs), dtype, kind),
+        b=values(seed + 2, (outputs,), dtype),
+        dy=values(seed + 3, y_shape, dtype, kind),
+        stride=tuple(stride), padding=tuple(padding))
+
+
 @dataclass(frozen=True)
 class Pool2DCase:
     """Arguments of the pooling functions; ``window`` are the three that all of them take last."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import FLOATS, Conv2DCase, assert_close, assert_sums, values
+from strategies import FLOATS, assert_close, assert_sums, case_with_result, values
 
 from kernels import cpu, im2col, reference
 from kernels.cpu import dots, setups, simd, threads
@@ -21,14 +21,8 @@ def few_channels(draw, kind="normal"):
     assume(kernel != [1, 1])
     padding = tuple(tuple(draw(st.integers(0, 2)) for _ in range(2)) for _ in range(2))
     rest = [draw(st.integers(0, s - 1)) for s in stride]  # rows and columns that no window reaches
-    size = [max(1, (n - 1) * s + k - sum(p) + r) for n, s, k, p, r in zip(result, stride, kernel, padding, rest)]
     images, channels, vectors = (draw(st.integers(1, most)) for most in (5, lanes - 1, 3))
-    outputs = vectors * lanes
-    x = values(seed, (images, *size, channels), dtype, kind)
-    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
-    shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
-    return Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), values(seed + 3, shape, dtype, kind), tuple(stride),
-                      padding)
+    return case_with_result(result, images, kernel, channels, vectors * lanes, stride, padding, dtype, seed, kind, rest)
 
 
 @pytest.fixture
@@ -52,9 +46,12 @@ def test_dx_from_dot_products(always, guarded):
     def check(case):
         guard = guarded()
         assert planned(case)
-        got, *_ = cpu.conv2d_backward(*case.backward)
-        expected, *_ = reference.conv2d_backward(*case.backward)
-        assert_sums(got, expected, reference.conv2d_backward(*case.absolute().backward)[0], "dx")
+        dy, *rest = case.backward
+        y = values(9, dy.shape, dy.dtype)
+        scale, *_ = reference.conv2d_backward(*case.absolute().backward)
+        expected = [reference.conv2d_backward(gradient, *rest)[0] for gradient in (dy, np.where(y > 0, dy, 0))]
+        assert_sums(cpu.conv2d_backward(dy, *rest)[0], expected[0], scale, "dx")
+        assert_sums(cpu.conv2d_relu_backward(dy, y, *rest)[0], expected[1], scale, "dx behind relu")
         guard.check()
 
     check()

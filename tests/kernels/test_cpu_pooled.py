@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import FLOATS, Conv2DCase, assert_close, assert_sums, conv2d_cases, values
+from strategies import FLOATS, assert_close, assert_sums, case_with_result, conv2d_cases, values
 
 from kernels import cpu, im2col
 from kernels.cpu import conv2d, setups, simd, threads, winners
@@ -64,12 +64,8 @@ def winners_cases(draw, kind="normal"):
     channels = smallest * draw(st.integers(least, max(least, most)))
     padding = tuple((p, draw(st.integers(0, 1))) for p in padding)
     rows, columns = (draw(st.integers(1, 3)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
-    size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
     images, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 40) | st.integers(-2, 2).map(winners.WORD.__add__))
-    x = values(seed, (images, *size, channels), dtype, kind)
-    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
-    y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
-    case = Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), np.empty(y_shape, dtype), tuple(stride), padding)
+    case = case_with_result((rows, columns), images, kernel, channels, outputs, stride, padding, dtype, seed, kind)
     return case, pool_size
 
 
@@ -257,12 +253,8 @@ def picked_cases(draw, kind="normal"):
     kernel, stride = ([draw(st.integers(1, most)) for _ in range(2)] for most in (4, 3))
     padding = tuple(tuple(draw(st.integers(0, 2)) for _ in range(2)) for _ in range(2))
     rows, columns = (draw(st.integers(1, 4)) * size + draw(st.integers(0, size - 1)) for size in pool_size)
-    size = [max(1, (n - 1) * s + k - sum(p)) for n, s, k, p in zip((rows, columns), stride, kernel, padding)]
     images, channels, outputs = (draw(st.integers(1, most)) for most in (3, 5, 70))
-    x = values(seed, (images, *size, channels), dtype, kind)
-    w = values(seed + 1, (*kernel, channels, outputs), dtype, kind)
-    y_shape = (images, *((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, stride)), outputs)
-    case = Conv2DCase(x, w, values(seed + 2, (outputs,), dtype), np.empty(y_shape, dtype), tuple(stride), padding)
+    case = case_with_result((rows, columns), images, kernel, channels, outputs, stride, padding, dtype, seed, kind)
     return case, pool_size
 
 

@@ -9,7 +9,8 @@ layer (OpenMP or its own):
                             size_t inner_dimensions, size_t array_count, int num_threads)
 
 For every r below sizes[0] one of the threads calls ``function(arrays + r steps, sizes, steps, data)``, with sizes[0] as
-the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers.
+the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers. On its way it
+changes how many threads the caller's own compiled functions use, so that number is put back.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numba.extending import intrinsic
 
 from .parts import part
 
-INT64 = ir.IntType(64)
+INT64, INT = ir.IntType(64), ir.IntType(32)
 BYTES = ir.IntType(8).as_pointer()
 
 
@@ -46,15 +47,20 @@ def on_all(typing, work, workers, arguments):
         builder.store(args[1], sizes)
         builder.store(ir.Constant(INT64, 8), steps)
         builder.store(builder.bitcast(numbers, BYTES), arrays)
-        start = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [BYTES] * 5 + [INT64] * 3), "numba_parallel_for")
+
+        def from_numba(name, result, *arguments):
+            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+        start = from_numba("numba_parallel_for", ir.VoidType(), *[BYTES] * 5, *[INT64] * 3)
         alone = builder.icmp_signed("==", args[1], ir.Constant(INT64, 1))
         with builder.if_else(alone) as (one, many):
             with one:
                 builder.call(function, [arrays, sizes, steps, builder.bitcast(data, BYTES)])
             with many:
                 pointers = [builder.bitcast(pointer, BYTES) for pointer in (function, arrays, sizes, steps, data)]
+                before = builder.call(from_numba("get_num_threads", INT), [])
                 builder.call(start, [*pointers, ir.Constant(INT64, 0), ir.Constant(INT64, 1), args[1]])
+                builder.call(from_numba("set_num_threads", ir.VoidType(), INT), [before])
         return context.get_dummy_value()
 
     return signature, codegen

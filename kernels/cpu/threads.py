@@ -84,14 +84,11 @@ def run(kernel, work, *arguments, workers=None):
         kernel(1, *arguments)
         return
     with _lock:
-        before = numba.get_num_threads()
         kernel(workers, *arguments)
-        if before != workers:
-            numba.set_num_threads(before)
 
 
 def _start():
-    """Let Numba start its threads, which is also what makes ``numba_parallel_for`` known to its linker."""
+    """Let Numba start its threads, which is also what makes the functions that start them known to its linker."""
     global _started
     numba.get_num_threads()
     _started = True

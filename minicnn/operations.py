@@ -29,13 +29,11 @@ class Operations:
             if not hasattr(type(self), name):
                 setattr(self, name, getattr(backend, name))
         self.takes_out = getattr(backend, "TAKES_OUT", False)
+        #: Whether a convolution with relu and the max-pooling behind it can be one call (``minicnn/fusing.py``).
+        self.pools_convolutions = all(hasattr(backend, f"conv2d_relu_max_pool2d_{way}")
+                                      for way in ("forward", "backward"))
         for name in ARRAYS:
             setattr(self, name, getattr(backend, name, None) or getattr(arrays, name))
-
-    @property
-    def pools_convolutions(self):
-        """Whether a convolution with relu and the max-pooling behind it can be one call (``minicnn/fusing.py``)."""
-        return all(hasattr(self.backend, f"conv2d_relu_max_pool2d_{way}") for way in ("forward", "backward"))
 
     def conv2d_relu_max_pool2d_forward(self, *arguments):
         """``y, argmax``: the fused function of a back-end that ``pools_convolutions``."""

@@ -7,6 +7,7 @@ used are NumPy's expressions.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,11 +25,16 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.
     logits, labels, sample_weight, smoothing = checks.softmax_cross_entropy(
         logits, labels, sample_weight, label_smoothing)
     if sample_weight is None:
-        sample_weight = np.ones(len(logits), logits.dtype)
+        sample_weight = _ones(len(logits), logits.dtype)
     dlogits = np.empty_like(logits)
     loss = _softmax_cross_entropy(flat(logits).reshape(logits.shape), flat(labels), flat(sample_weight), smoothing,
                                   dlogits)
     return loss, dlogits
+
+
+@lru_cache(64)
+def _ones(samples, dtype):
+    return np.ones(samples, dtype)  # never written to
 
 
 @kernel

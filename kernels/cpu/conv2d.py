@@ -88,8 +88,6 @@ FEW = 0.45
 #: From so many of the results of a pooling, or of relu, the share is estimated.
 SAMPLE = 2048
 
-_OFFSETS = np.dtype(np.int32)
-
 # of a convolution without pooling
 _NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
 
@@ -106,11 +104,10 @@ def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax
     else:
         bias = np.zeros(setup.columns, x.dtype)
         bias[:shape[3]] = b
-    threads.run(convolve, setup.work * len(x) // threads.PRODUCTS, *setup.tables, len(x), flat(x),
-                workspace.scratch("padded x", setup.padded, x.dtype), flat(w), setup.packs,
-                workspace.scratch("weights", setup.weights, x.dtype), bias, y.reshape(-1), shape[3], setup.lanes, relu,
-                workspace.scratch("unpooled y", setup.unpooled, x.dtype), argmax.reshape(-1), *pool_size,
-                workers=workers)
+    padded, weights, unpooled = workspace.scratch(setup.scratch)
+    threads.run(convolve, setup.work * len(x) // threads.PRODUCTS, *setup.tables, len(x), flat(x), padded, flat(w),
+                setup.packs, weights, bias, y.reshape(-1), shape[3], setup.lanes, relu, unpooled, argmax.reshape(-1),
+                *pool_size, workers=workers)
     return y
 
 
@@ -147,13 +144,14 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size
             threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
     picked = setups.picked(*geometry, pool_size)
     setup = picked or setups.correlation(*geometry)
-    partial = dw if setup.splits == 1 else workspace.scratch("partial", (setup.splits, w.size), w.dtype)
+    *scratch, partial = workspace.scratch(setup.scratch)
     sums = np.zeros(setup.sums, w.dtype)
+    parts = dw if setup.splits == 1 else partial
     if picked:
-        threads.run(correlate_picked, work, *_picking(setup, dy, y, argmax, x, partial, sums), workers=workers)
+        threads.run(correlate_picked, work, *_picking(setup, scratch, dy, y, argmax, x, parts, sums), workers=workers)
     else:
-        threads.run(correlate, work, *_correlation(setup, gradient, x, partial, sums), workers=workers)
-    if partial is dw:
+        threads.run(correlate, work, *_correlation(setup, scratch, gradient, x, parts, sums), workers=workers)
+    if parts is dw:
         db[...] = sums[0, :w.shape[3]]
         return dx, dw, db
     threads.run(add_splits, partial.size, partial, dw.reshape(-1), sums, db, workers=workers)
@@ -166,14 +164,7 @@ def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_siz
     threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
                 *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), argmax, *pool_size, setup.group,
                 setup.dw_group, flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes,
-                setup.splits, setup.block, workspace.scratch("padded x", setup.padded, x.dtype),
-                workspace.scratch("weights", setup.weights, x.dtype),
-                workspace.scratch("starts", setup.starts, _OFFSETS),
-                workspace.scratch("bits", setup.bits, np.dtype(np.int64)),
-                workspace.scratch("sources", setup.starts, np.dtype(np.int64)),
-                workspace.scratch("gradients", setup.places, x.dtype),
-                workspace.scratch("places", setup.places, _OFFSETS),
-                workspace.scratch("partial", (setup.splits * w.size,), x.dtype), np.zeros(setup.sums, x.dtype),
+                setup.splits, setup.block, *workspace.scratch(setup.scratch), np.zeros(setup.sums, x.dtype),
                 workers=workers)
     return dx if input_gradient else None, dw, db
 
@@ -206,39 +197,32 @@ def _before_pooling(shape, pool_size):
 def _spreading(gradient, masked, dx, w, geometry):
     """The arguments of ``convolution.spread_share``."""
     setup = setups.gather(*geometry, masked)
-    if setup is None or (setup.padded[1] > 0 and not arrays.is_finite(w)):  # where zeros of a border would give NaN
+    if setup is None or (setup.padded and not arrays.is_finite(w)):  # where zeros of a border would give NaN
         setup = setups.spread(*geometry, masked)
     shape, (kh, kw, channels, outputs) = geometry[:2]
-    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient,
-            workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
-            workspace.scratch("weights", setup.weights, dx.dtype), _zeros(simd.PANEL * setup.lanes, dx.dtype),
-            setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
-            workspace.scratch("padded dx", setup.padded, dx.dtype),
-            workspace.scratch("windows", setup.spread, dx.dtype), setup.windows, setup.pixels)
+    dy, weights, padded, windows = workspace.scratch(setup.scratch)
+    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient, dy, flat(w), weights,
+            _zeros(simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
+            padded, windows, setup.windows, setup.pixels)
 
 
 def _dots(setup, gradient, dx, w, geometry):
     """The arguments of ``dots.dots_share``."""
     shape, w_shape, _, _, result = geometry[:5]
-    return (shape[0], *setup.tables, *gradient, workspace.scratch("dy", setup.dy, dx.dtype), flat(w),
+    return (shape[0], *setup.tables, *gradient, *workspace.scratch(setup.scratch), flat(w),
             _zeros(max(PIXELS) * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3], setup.lanes)
 
 
-def _correlation(setup, gradient, x, partial, sums):
-    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
-    return (*setup.tables, setup.taps, len(x), flat(x), *gradient,
-            workspace.scratch("padded x", setup.padded, x.dtype), workspace.scratch("packed dy", setup.dy, x.dtype),
-            _zeros(simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block,
-            setup.columns, setup.lanes)
+def _correlation(setup, scratch, gradient, x, parts, sums):
+    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``parts`` and ``sums``."""
+    return (*setup.tables, setup.taps, len(x), flat(x), *gradient, *scratch, _zeros(simd.PANEL * setup.lanes, x.dtype),
+            parts.reshape(-1), sums, setup.splits, setup.block, setup.columns, setup.lanes)
 
 
-def _picking(setup, dy, y, argmax, x, partial, sums):
+def _picking(setup, scratch, dy, y, argmax, x, parts, sums):
     """As ``_correlation``, for ``picked.picked_share``."""
     return (*setup.tables, setup.start, setup.near, setup.taps, len(x), flat(x), flat(dy), flat(y), flat(argmax),
-            setup.windows, workspace.scratch("padded x", setup.padded, x.dtype),
-            workspace.scratch("four", setup.four, x.dtype), workspace.scratch("gradients", setup.gradients, x.dtype),
-            workspace.scratch("which", setup.gradients, argmax.dtype), partial.reshape(-1), sums, setup.splits,
-            sums.shape[1], setup.lanes)
+            setup.windows, *scratch, parts.reshape(-1), sums, setup.splits, sums.shape[1], setup.lanes)
 
 
 @lru_cache(64)

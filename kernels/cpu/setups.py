@@ -1,9 +1,9 @@
 """How the kernels of a convolution are called: what depends on the shapes alone, computed once and kept.
 
-Each function makes one of the named tuples: the tables of a plan, into how many parts the work is cut, and how much
-memory the kernel works in (``padded``, ``weights`` and so on are the shapes of work arrays, most of them with a row for
-each worker). What a call adds are the arrays. They all take the shapes of x and w, stride and padding, the rows and
-columns of the result that are asked for, the type of the numbers, and how many workers there are.
+Each function makes one of the named tuples: the tables of a plan, into how many parts the work is cut, and the arrays
+that the kernel works in, most of them with a row for each worker. What a call adds are its own arrays. They all take
+the shapes of x and w, stride and padding, the rows and columns of the result that are asked for, the type of the
+numbers, and how many workers there are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .plans import multiples, plan_of
 from .product import panel_width
 from .winners import WIDEST as WIDEST_ROW
 from .winners import WORD, between_channels
+from .workspace import Scratch
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
@@ -40,9 +41,7 @@ class Convolution(NamedTuple):
     lanes: int
     columns: int  # of y, with those that fill up the last panel
     packs: bool
-    padded: tuple
-    weights: tuple
-    unpooled: tuple
+    scratch: Scratch  # padded x, weights, y before the pooling
     work: int  # multiply-adds for one image
 
 
@@ -51,13 +50,11 @@ class Spread(NamedTuple):
 
     tables: tuple  # if dx is gathered, the plan is that of a convolution of dy
     gathers: bool
+    padded: bool  # what the kernel goes over gets a border of zeros
     lanes: int
     count_up: np.ndarray
-    padded: tuple
-    weights: tuple
-    dy: tuple
-    spread: tuple
-    windows: np.ndarray  # with few channels: where the windows stand in ``spread``, and the pixels of dy in dy
+    scratch: Scratch  # dy, weights, padded dx, windows
+    windows: np.ndarray  # with few channels: where the windows stand, and the pixels of dy in dy
     pixels: np.ndarray
 
 
@@ -66,7 +63,7 @@ class Dots(NamedTuple):
 
     tables: tuple  # the number of images in a unit, and what ``dots.tables_of`` gives
     lanes: int
-    dy: tuple
+    scratch: Scratch  # dy
 
 
 class Correlation(NamedTuple):
@@ -78,8 +75,7 @@ class Correlation(NamedTuple):
     taps: np.ndarray
     splits: int
     block: int
-    padded: tuple
-    dy: tuple
+    scratch: Scratch  # padded x, packed dy, the parts of dw
     sums: tuple
 
 
@@ -93,9 +89,7 @@ class Picked(NamedTuple):
     taps: np.ndarray
     windows: int  # in an image
     splits: int
-    padded: tuple
-    four: tuple
-    gradients: tuple
+    scratch: Scratch  # padded x, four, gradients, which, the parts of dw
     sums: tuple
 
 
@@ -108,11 +102,7 @@ class Winners(NamedTuple):
     dw_group: int  # and for dw
     splits: int
     block: int  # channels of y
-    padded: tuple
-    weights: tuple
-    starts: tuple
-    bits: tuple
-    places: tuple
+    scratch: Scratch  # padded x or dx, weights, starts, bits, sources, gradients, places, the parts of dw
     sums: tuple
 
 
@@ -127,9 +117,10 @@ def convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_he
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
-    return Convolution(tables, lanes, columns, packs, _padded(plan, workers),
-                       (workers, (terms + 1) * widest if packs else 0),
-                       (workers, len(plan.row) * outputs if pool_height else 0), math.prod(result) * outputs * terms)
+    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
+                       ("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
+                       ("unpooled y", (workers, len(plan.row) * outputs if pool_height else 0), dtype)))
+    return Convolution(tables, lanes, columns, packs, scratch, math.prod(result) * outputs * terms)
 
 
 @lru_cache(256)
@@ -148,8 +139,8 @@ def gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
         return None
     weights = (kh * kw * outputs + lanes) * min(whole(channels, lanes), simd.PANEL * lanes)
     pixels = plan.images * plan.block_height * plan.width
-    return Spread(tables, True, lanes, multiples(0, 1), _padded(plan, workers), (workers, weights),
-                  (workers, pixels * outputs if masked else 0), (workers, 0), multiples(0, 1), multiples(0, 1))
+    scratch = _spread_scratch(workers, dtype, pixels * outputs if masked else 0, weights, _padded(plan, workers), 0)
+    return Spread(tables, True, bool(plan.padded), lanes, multiples(0, 1), scratch, multiples(0, 1), multiples(0, 1))
 
 
 @lru_cache(256)
@@ -163,9 +154,15 @@ def spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
     pixels = rows * plan.out_width
     # of a panel's transposed columns whole vectors are written: hence the room behind
     weights = (outputs + lanes) * size if size else (kh * kw * outputs + lanes) * whole(channels, lanes)
-    return Spread(tables, False, lanes, multiples(outputs, 1), _padded(plan, workers), (workers, weights),
-                  (workers, pixels * outputs if masked else 0), (workers, pixels * size),
+    scratch = _spread_scratch(workers, dtype, pixels * outputs if masked else 0, weights, _padded(plan, workers),
+                              pixels * size)
+    return Spread(tables, False, bool(plan.padded), lanes, multiples(outputs, 1), scratch,
                   multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
+
+
+def _spread_scratch(workers, dtype, dy, weights, padded, windows):
+    return Scratch((("dy", (workers, dy), dtype), ("weights", (workers, weights), dtype), ("padded dx", padded, dtype),
+                    ("windows", (workers, windows), dtype)))
 
 
 @lru_cache(256)
@@ -185,7 +182,7 @@ def dots(shape, w_shape, stride, padding, result, dtype, workers, masked):
         return None
     rows = tables[2]
     pixels = together * int((rows[:, 1] - rows[:, 0]).max()) * result[1]
-    return Dots((together, *tables), lanes, (workers, pixels * outputs if masked else 0))
+    return Dots((together, *tables), lanes, Scratch([("dy", (workers, pixels * outputs if masked else 0), dtype)]))
 
 
 @lru_cache(256)
@@ -196,9 +193,11 @@ def correlation(shape, w_shape, stride, padding, result, dtype, workers):
     plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     columns = whole(outputs, lanes)
+    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
+                       ("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype),
+                       ("partial", (splits if splits > 1 else 0, terms * outputs), dtype)))
     return Correlation(tables, lanes, outputs, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
-                       _padded(plan, workers), (workers, len(plan.row) * min(columns, simd.PANEL * lanes)),
-                       (splits + 1, columns))
+                       scratch, (splits + 1, columns))
 
 
 @lru_cache(256)
@@ -218,10 +217,13 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     tables = tables[0], tables[1], 4 * tables[2], tables[3]
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
+    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
+                       ("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
+                       ("gradients", (workers, len(start) * width), dtype),
+                       ("which", (workers, len(start) * width), np.dtype(np.uint8)),
+                       ("partial", (splits if splits > 1 else 0, math.prod(w_shape)), dtype)))
     return Picked(tables, lanes, 4 * start, np.array(near), multiples(kh * kw * channels, outputs),
-                  math.prod(result) // math.prod(pool_size), splits, _padded(plan, workers),
-                  (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), (workers, len(start) * width),
-                  (splits, outputs))
+                  math.prod(result) // math.prod(pool_size), splits, scratch, (splits, outputs))
 
 
 @lru_cache(256)
@@ -248,10 +250,15 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     # a band of dx, with the windows that reach into it from above and below
     rows = plan.band * stride[0] + 2 * (kh + pool_size[0] * stride[0]) if plan.bands > 1 else 0
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
-    terms, pixels, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
-    return Winners(tables, lanes, group, dw_group, splits, block, (workers, padded),
-                   (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), (workers, pixels),
-                   (workers, max(block, pixels)), (workers, dw_group * block), (splits, outputs))
+    terms, places, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
+    offsets, words = np.dtype(np.int32), np.dtype(np.int64)
+    scratch = Scratch((("padded x", (workers, padded), dtype),
+                       ("weights", (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), dtype),
+                       ("starts", (workers, places), offsets), ("bits", (workers, max(block, places)), words),
+                       ("sources", (workers, places), words), ("gradients", (workers, dw_group * block), dtype),
+                       ("places", (workers, dw_group * block), offsets),
+                       ("partial", (splits * terms * outputs,), dtype)))
+    return Winners(tables, lanes, group, dw_group, splits, block, scratch, (splits, outputs))
 
 
 def _padded(plan, workers):

@@ -23,6 +23,9 @@ POOLED_BYTES = 1 << 14
 #: Most bytes of buffers that nobody uses; beyond that the longest unused go back to the operating system.
 IDLE_BYTES = 1 << 29
 
+#: From so many kinds of calls on, the arrays of those before are forgotten (not their memory).
+MOST_KEPT = 512
+
 _ALIGNMENT = 64
 _buffers: dict[int, list[tuple[np.ndarray, int]]] = {}  # by size: buffers, and where in them the first line starts
 _lock = threading.Lock()
@@ -57,19 +60,35 @@ def _size(shape, dtype):
     return -(-size // grain) * grain
 
 
-def scratch(name, shape, dtype):
-    """An array for use within one call of one thread: the next request under the same name gets the same memory."""
+class Scratch(tuple):
+    """The arrays that a kernel works in, ``(name, shape, dtype)`` each. Told apart by identity, which is quick."""
+
+    __hash__, __eq__ = object.__hash__, object.__eq__
+
+
+def scratch(wanted):
+    """Arrays for use within one call of one thread, as ``wanted``, a ``Scratch``, says.
+
+    The next request under the same name, be it of another ``Scratch``, gets the same memory.
+    """
     kept = _scratch.__dict__
-    array = kept.get((name, shape, dtype))
-    if array is None:
-        size = math.prod(shape) * dtype.itemsize
-        old = kept.get(name)
-        if old is None or len(old[0]) < size + _ALIGNMENT:
-            for key in [key for key in kept if key[0] == name]:
-                del kept[key]  # views of the buffer that is now too small
-            kept[name] = _buffer(size)
-        array = kept[name, shape, dtype] = np.ndarray(shape, dtype, *kept[name])
-    return array
+    arrays = kept.get(wanted)
+    if arrays is None:
+        grown = [_grow(kept, *one) for one in wanted]
+        if any(grown) or len(kept) > MOST_KEPT:
+            for key in [key for key in kept if isinstance(key, Scratch)]:
+                del kept[key]  # views of memory that is now too small
+        arrays = kept[wanted] = [np.ndarray(shape, dtype, *kept[name]) for name, shape, dtype in wanted]
+    return arrays
+
+
+def _grow(kept, name, shape, dtype):
+    """See to it that there is enough memory under that name; whether there was too little."""
+    size = math.prod(shape) * dtype.itemsize
+    enough = name in kept and len(kept[name][0]) >= size + _ALIGNMENT
+    if not enough:
+        kept[name] = _buffer(size)
+    return not enough
 
 
 def flat(array):

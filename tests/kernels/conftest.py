@@ -25,8 +25,8 @@ class Guarded:
         self.arrays.append((shape, memory))
         return memory[self.SIZE:self.SIZE + size].reshape(shape)
 
-    def scratch(self, name, shape, dtype):
-        return self.empty(shape, dtype)
+    def scratch(self, wanted):
+        return [self.empty(shape, dtype) for _, shape, dtype in wanted]
 
     flat = staticmethod(workspace.flat)
 

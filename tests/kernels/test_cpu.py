@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numba
 import numpy as np
@@ -306,6 +307,38 @@ def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
     assert sum(len(buffer) for buffers in workspace._buffers.values() for buffer, _ in buffers) < 1_200_000
     workspace.clear()
     assert not any(workspace._buffers.values())
+
+
+def test_scratch_of_one_name_is_one_memory_that_grows(monkeypatch):
+    monkeypatch.setattr(workspace, "_scratch", threading.local())
+    float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
+    small = workspace.Scratch([("a", (2, 50), float32), ("b", (3,), float64)])
+    large = workspace.Scratch([("a", (10, 500), float64), ("b", (2,), float64), ("c", (9, 0), float32)])
+    a, b = workspace.scratch(small)
+    assert (a.shape, a.dtype, b.shape, b.dtype) == ((2, 50), float32, (3,), float64)
+    assert not np.shares_memory(a, b)
+    assert workspace.scratch(small)[0] is a
+    arrays = workspace.scratch(large)
+    assert [array.shape for array in arrays] == [(10, 500), (2,), (9, 0)]
+    assert np.shares_memory(arrays[1], b) and not np.shares_memory(arrays[0], a)  # the first had to grow
+    assert np.shares_memory(arrays[0], workspace.scratch(small)[0])
+    assert all(array.ctypes.data % 64 == 0 for array in arrays)
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.extend(workspace.scratch(large)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(elsewhere[0], arrays[0])
+
+
+def test_scratch_forgets_calls_that_are_long_past(monkeypatch):
+    monkeypatch.setattr(workspace, "_scratch", threading.local())
+    monkeypatch.setattr(workspace, "MOST_KEPT", 20)
+    addresses = set()
+    for size in [100_000, *range(1, 100)]:
+        (array,) = workspace.scratch(workspace.Scratch([("a", (size,), np.dtype(np.int32))]))
+        addresses.add(array.ctypes.data)
+        assert len(workspace._scratch.__dict__) <= 22
+    assert len(addresses) == 1
 
 
 @numba.njit

@@ -237,8 +237,11 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
         return None
     # no numbers for the outputs: what comes before the pooling is never made
     plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
-    # a power of two, so that SHARES tasks of equal size come out
-    splits = 1 << (max(1, min(SHARES, shape[0] * math.prod(result) // 1024)).bit_length() - 1)
+    # a power of two, so that SHARES tasks of equal size come out; more where else blocks of channels fill no vector
+    pixels = shape[0] * math.prod(result)
+    splits = 1 << (max(1, min(SHARES, pixels // 1024)).bit_length() - 1)
+    while splits < SHARES and outputs * splits < SHARES * lanes and pixels >= 256 * splits:
+        splits *= 2
     splits = min(splits, -(-shape[0] // plan.images) * plan.bands)
     # groups of equal size, of at most WORD windows; the pixels that a window has to itself count, not those it shares
     windows, size = math.prod(result) // math.prod(pool_size), math.prod(pool_size) * math.prod(stride) * channels

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FLOATS, assert_close, assert_sums, case_with_result, conv2d_cases, values
 
-from kernels import cpu, im2col
+from kernels import NO_PADDING, cpu, im2col
 from kernels.cpu import conv2d, setups, simd, threads, winners
 
 FEW = settings(max_examples=40, deadline=None)
@@ -101,6 +101,14 @@ def test_gradients_from_the_winners_alone(all_winners):
         compare_pooled(case, pool_size)
 
     check()
+
+
+@pytest.mark.parametrize("images, size, outputs", [(128, 5, 64), (32, 5, 64), (16, 13, 64), (64, 13, 16), (8, 28, 256)])
+def test_blocks_of_channels_fill_vectors(images, size, outputs):
+    lanes = simd.lanes(np.dtype(np.float32))
+    setup = setups.winners((images, size, size, 64), (3, 3, 64, outputs), (1, 1), NO_PADDING, (size - 3 + 1,) * 2,
+                           np.dtype(np.float32), 2, (1, 1))
+    assert setup.block >= min(lanes, outputs) and -(-outputs // setup.block) * setup.splits in range(4, 17)
 
 
 def winners_of(dy, y, argmax, w, stride, pool_size):

@@ -174,7 +174,7 @@ def pool2d_forward(x, pool_size, stride, padding):
     return x, pool_size, stride, padding, (x.shape[0], oh, ow, x.shape[3])
 
 
-def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED):
+def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, extremes=extremes):
     """Return ``dy, x_shape, (PH, PW), (SH, SW), padding`` (and ``argmax`` if given) after checking them."""
     dy = array("dy", dy, 4)
     if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
@@ -184,7 +184,7 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED):
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
     if argmax is NOT_ASKED:
         return dy, x_shape, pool_size, stride, padding
-    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size)
+    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size, extremes)
 
 
 def windows_side_by_side(shape, pool_size):
@@ -193,8 +193,11 @@ def windows_side_by_side(shape, pool_size):
     return pool_size, (shape[0], oh, ow, shape[3])
 
 
-def window_places(argmax, shape, pool_size):
-    """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it."""
+def window_places(argmax, shape, pool_size, extremes=extremes):
+    """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it.
+
+    A back-end that finds the smallest and the largest number in a quicker way passes that way as ``extremes``.
+    """
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != shape:

@@ -16,6 +16,7 @@ from . import setups, simd, threads, workspace
 from .convolution import add_splits, convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
+from .pool2d import extremes
 from .winners import backward_from_winners
 from .workspace import flat
 
@@ -70,7 +71,7 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
     pool_size, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
-    argmax = checks.window_places(argmax, y_shape, pool_size)
+    argmax = checks.window_places(argmax, y_shape, pool_size, extremes)
     argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
     return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out), pool_size, argmax)
 
@@ -86,7 +87,7 @@ def gradients_of(w, out):
 FEW = 0.45
 
 #: From so many of the results of a pooling, or of relu, the share is estimated.
-SAMPLE = 2048
+SAMPLE = 512
 
 # of a convolution without pooling
 _NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
@@ -178,7 +179,7 @@ def _few_count(y, pool_size):
     if size * FEW > 1:
         return True
     step = max(1, y.size // SAMPLE)
-    while math.gcd(step, y.shape[3]) > 1:  # else some channels would never be looked at
+    while math.gcd(step, 2 * math.prod(y.shape[1:])) > 1:  # else it would always be the same channels, rows or columns
         step += 1
     sample = y.reshape(-1)[::step]
     return np.count_nonzero(sample > 0) < FEW * size * len(sample)

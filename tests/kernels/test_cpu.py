@@ -341,6 +341,20 @@ def test_scratch_forgets_calls_that_are_long_past(monkeypatch):
     assert len(addresses) == 1
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 1000, 200_001])
+def test_extremes_of_places(size):
+    places = np.random.default_rng(size).integers(0, 100, size).astype(np.uint8)
+    for at in {0, size // 2, size - 1}:
+        changed = places.copy()
+        changed[at] = 201
+        for array in (changed, changed[::-1], changed.astype(np.int32), changed.astype(np.int8)):
+            lowest, highest = cpu.pool2d.extremes(array)
+            assert highest == array.max() and lowest in (0, array.min())
+        changed.flags.writeable = False
+        assert cpu.pool2d.extremes(changed) == (0, 201)
+    assert cpu.pool2d.extremes(places) == (0, places.max())
+
+
 @numba.njit
 def exponentials(x):
     y = np.empty_like(x)

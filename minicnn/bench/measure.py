@@ -112,8 +112,8 @@ class Bench:
 
     @property
     def single_threaded(self):
-        """The back-ends that take part a second time, with one thread: ``{"cpu, 1 thread": "cpu"}``."""
-        wanted = self.options.backends if "scaling" in self.options.sections else []
+        """The back-ends and the machine, taking part a second time with one thread: ``{"cpu, 1 thread": "cpu"}``."""
+        wanted = [*self.options.backends, contestants.MACHINE] if "scaling" in self.options.sections else []
         return {f"{name}, 1 thread": name for name in wanted}
 
     @property
@@ -138,12 +138,17 @@ class Bench:
         if work.section == "machine":
             return [contestants.MACHINE]
         if work.section == "scaling":
-            return [*self.options.backends, *self.single_threaded]
+            return [name for backend in self.options.backends for name in (backend, f"{backend}, 1 thread")]
         return ladder.names(work.tags) if work.section == "ladder" else self.names
+
+    def roofs(self, work):
+        """The machine's own processes that take turns with them at sgemm: it shows what could be had at that time."""
+        both = [contestants.MACHINE, f"{contestants.MACHINE}, 1 thread"]
+        return {"convolutions": both[:1], "scaling": both}.get(work.section, [])
 
     def open_workers(self, chosen):
         """Start the processes of all who do one of these works; they stay until every work is done."""
-        for name in dict.fromkeys(name for work in chosen for name in self.participants(work)):
+        for name in dict.fromkeys(name for work in chosen for name in [*self.participants(work), *self.roofs(work)]):
             self.progress(f"starting {name}")
             worker = self.workers[name] = self.worker(name)
             try:
@@ -184,18 +189,17 @@ class Bench:
     # ---- one work ----------------------------------------------------------------------------------------------
 
     def measure(self, work):
-        """Prepare one work everywhere, compare the results, and time it in rounds."""
+        """Prepare one work everywhere, compare the results, and time it in rounds, and the machine's sgemm with it."""
         self.progress(f"{work.section}: {work.name}")
         ready = self.prepare(work, self.participants(work))
         turns = [(name, work) for name in ready]
         records = {name: {"section": work.section, "work": work.name, "job": work.job, "contestant": name,
                           "seconds": [], "cpu_seconds": [], **ready[name]} for name in ready}
-        if work.section == "convolutions" and contestants.MACHINE in self.workers:
-            self.prepare(works.machine()["sgemm"], [contestants.MACHINE])
-            turns.append((contestants.MACHINE, works.machine()["sgemm"]))
-            records[contestants.MACHINE] = {"section": work.section, "work": work.name, "job": "sgemm",
-                                            "contestant": contestants.MACHINE, "seconds": [], "cpu_seconds": [],
-                                            "deviation": 0.0}
+        sgemm, roofs = works.machine()["sgemm"], self.roofs(work)
+        for name in self.prepare(sgemm, roofs) if roofs else ():
+            turns.append((name, sgemm))
+            records[name] = {"section": work.section, "work": work.name, "job": sgemm.job, "contestant": name,
+                             "seconds": [], "cpu_seconds": [], "deviation": 0.0}
         for name, record in records.items():
             record["calls"] = self.calls_for(name, work, self.options.seconds * (1 if work.images else OPERATION_SHARE))
         for turn in range(self.options.repeats):

@@ -344,7 +344,15 @@ def test_the_record_has_its_form(summary):
     assert (start["kind"], start["contestant"]) == ("warm", "im2col") and start["median"] > 0.05
     (memory,) = again["memory"]
     assert memory["peak_bytes"] > 20 * 2**20
-    assert list(again["scaling"]) == ["mnist_cnn batch 4"]
+    (work, found), = again["scaling"].items()
+    assert work == "mnist_cnn batch 4" and set(found) == {"im2col", "machine"}  # the latter at sgemm
+    pairs = {entry["contestant"]: entry for entry in again["timings"] if entry["section"] == "scaling"}
+    for name, ratio in found.items():
+        assert ratio == pytest.approx(stats.paired_ratio(pairs[f"{name}, 1 thread"]["seconds"], pairs[name]["seconds"]))
+    assert pairs["machine"]["job"] == pairs["machine, 1 thread"]["job"] == "sgemm"
+    (table,) = report.scaling_table(summary)
+    assert [f"{ratio:.2f}x" in line for line, ratio in zip(table.splitlines()[-3:], found.values())] == [True, True]
+    assert "sgemm, in the same rounds" in table
 
 
 def test_ladder_is_measured_rung_by_rung():

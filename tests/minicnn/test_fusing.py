@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
+from kernels import cpu
 from minicnn import fusing
 from minicnn.gradcheck.recorder import recording
 from minicnn.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D, RandomFlip
@@ -107,6 +110,14 @@ def test_the_convolutions_output_is_not_kept():
     model = network()
     model.forward(batch()[0])
     assert model.layers[0].y is None and model.layers[0].x is not None
+
+
+def test_a_pair_needs_both_ways():
+    backend = types.ModuleType("one_way")
+    backend.__dict__.update(vars(cpu))
+    assert Operations(backend).pools_convolutions
+    del backend.conv2d_relu_max_pool2d_backward
+    assert not Operations(backend).pools_convolutions
 
 
 def test_the_recorder_sees_the_winners_of_a_pair():

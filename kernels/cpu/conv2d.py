@@ -86,7 +86,8 @@ def gradients_of(w, out):
 #: Where fewer than this share of a convolution's pixels have a gradient, to look for them pays.
 FEW = 0.45
 
-#: From so many of the results of a pooling, or of relu, the share is estimated.
+#: From so many of the results of a pooling, or of relu, the share is estimated: to within 0.02 as a rule, and either
+#: way takes about as long where it is that near to ``FEW``.
 SAMPLE = 512
 
 # of a convolution without pooling

@@ -174,7 +174,7 @@ def pool2d_forward(x, pool_size, stride, padding):
     return x, pool_size, stride, padding, (x.shape[0], oh, ow, x.shape[3])
 
 
-def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, extremes=extremes):
+def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, find=None):
     """Return ``dy, x_shape, (PH, PW), (SH, SW), padding`` (and ``argmax`` if given) after checking them."""
     dy = array("dy", dy, 4)
     if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
@@ -184,7 +184,7 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, e
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
     if argmax is NOT_ASKED:
         return dy, x_shape, pool_size, stride, padding
-    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size, extremes)
+    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size, find)
 
 
 def windows_side_by_side(shape, pool_size):
@@ -193,17 +193,17 @@ def windows_side_by_side(shape, pool_size):
     return pool_size, (shape[0], oh, ow, shape[3])
 
 
-def window_places(argmax, shape, pool_size, extremes=extremes):
+def window_places(argmax, shape, pool_size, find=None):
     """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it.
 
-    A back-end that finds the smallest and the largest number in a quicker way passes that way as ``extremes``.
+    ``find`` does what ``extremes`` does, for a back-end with a quicker way.
     """
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
     if argmax.size:
-        lowest, highest = extremes(argmax)
+        lowest, highest = (find or extremes)(argmax)
         if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
             raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
                              f"{lowest} to {highest}")

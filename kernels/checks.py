@@ -202,12 +202,13 @@ def window_places(argmax, shape, pool_size, find=None):
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
+    argmax = laid_out(argmax, argmax.dtype.newbyteorder("="))
     if argmax.size:
         lowest, highest = (find or extremes)(argmax)
         if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
             raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
                              f"{lowest} to {highest}")
-    return laid_out(argmax, argmax.dtype.newbyteorder("="))
+    return argmax
 
 
 def dense_forward(x, w, b):

@@ -7,7 +7,6 @@ gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .pool2d import extremes
 from .winners import backward_from_winners
-from .workspace import flat
+from .workspace import constant, flat
 
 
 def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
@@ -100,7 +99,7 @@ def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax
     setup = setups.convolution(x.shape, w.shape, stride, padding, _before_pooling(shape, pool_size), x.dtype, workers,
                                pool_size[0])
     if b is None:
-        bias = _zeros(setup.columns, x.dtype)
+        bias = constant(0, setup.columns, x.dtype)
     elif setup.columns == shape[3]:
         bias = flat(b)
     else:
@@ -148,12 +147,13 @@ def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size
     setup = picked or setups.correlation(*geometry)
     *scratch, partial = workspace.scratch(setup.scratch)
     sums = np.zeros(setup.sums, w.dtype)
-    parts = dw if setup.splits == 1 else partial
+    if setup.splits == 1:
+        partial = dw
     if picked:
-        threads.run(correlate_picked, work, *_picking(setup, scratch, dy, y, argmax, x, parts, sums), workers=workers)
+        threads.run(correlate_picked, work, *_picking(setup, scratch, dy, y, argmax, x, partial, sums), workers=workers)
     else:
-        threads.run(correlate, work, *_correlation(setup, scratch, gradient, x, parts, sums), workers=workers)
-    if parts is dw:
+        threads.run(correlate, work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
+    if setup.splits == 1:
         db[...] = sums[0, :w.shape[3]]
         return dx, dw, db
     threads.run(add_splits, partial.size, partial, dw.reshape(-1), sums, db, workers=workers)
@@ -180,7 +180,8 @@ def _few_count(y, pool_size):
     if size * FEW > 1:
         return True
     step = max(1, y.size // SAMPLE)
-    while math.gcd(step, 2 * math.prod(y.shape[1:])) > 1:  # else it would always be the same channels, rows or columns
+    # if it had a factor in common with channels, rows or columns, some of them would be left out; if even, of stripes
+    while math.gcd(step, 2 * math.prod(y.shape[1:])) > 1:
         step += 1
     sample = y.reshape(-1)[::step]
     return np.count_nonzero(sample > 0) < FEW * size * len(sample)
@@ -188,7 +189,7 @@ def _few_count(y, pool_size):
 
 def _first_places(count):
     """An argmax for windows of a single pixel."""
-    return _zeros(1 << count.bit_length(), np.dtype(np.uint8))
+    return constant(0, 1 << count.bit_length(), np.dtype(np.uint8))
 
 
 def _before_pooling(shape, pool_size):
@@ -204,29 +205,25 @@ def _spreading(gradient, masked, dx, w, geometry):
     shape, (kh, kw, channels, outputs) = geometry[:2]
     dy, weights, padded, windows = workspace.scratch(setup.scratch)
     return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient, dy, flat(w), weights,
-            _zeros(simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.reshape(-1), channels, outputs, setup.lanes,
-            padded, windows, setup.windows, setup.pixels)
+            constant(0, simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.reshape(-1), channels, outputs,
+            setup.lanes, padded, windows, setup.windows, setup.pixels)
 
 
 def _dots(setup, gradient, dx, w, geometry):
     """The arguments of ``dots.dots_share``."""
     shape, w_shape, _, _, result = geometry[:5]
     return (shape[0], *setup.tables, *gradient, *workspace.scratch(setup.scratch), flat(w),
-            _zeros(max(PIXELS) * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3], setup.lanes)
+            constant(0, max(PIXELS) * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3],
+            setup.lanes)
 
 
-def _correlation(setup, scratch, gradient, x, parts, sums):
-    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``parts`` and ``sums``."""
-    return (*setup.tables, setup.taps, len(x), flat(x), *gradient, *scratch, _zeros(simd.PANEL * setup.lanes, x.dtype),
-            parts.reshape(-1), sums, setup.splits, setup.block, setup.columns, setup.lanes)
+def _correlation(setup, scratch, gradient, x, partial, sums):
+    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
+    return (*setup.tables, setup.taps, len(x), flat(x), *gradient, *scratch,
+            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, setup.columns, setup.lanes)
 
 
-def _picking(setup, scratch, dy, y, argmax, x, parts, sums):
+def _picking(setup, scratch, dy, y, argmax, x, partial, sums):
     """As ``_correlation``, for ``picked.picked_share``."""
     return (*setup.tables, setup.start, setup.near, setup.taps, len(x), flat(x), flat(dy), flat(y), flat(argmax),
-            setup.windows, *scratch, parts.reshape(-1), sums, setup.splits, sums.shape[1], setup.lanes)
-
-
-@lru_cache(64)
-def _zeros(size, dtype):
-    return np.zeros(size, dtype)  # never written to
+            setup.windows, *scratch, partial.reshape(-1), sums, setup.splits, sums.shape[1], setup.lanes)

@@ -7,7 +7,6 @@ used are NumPy's expressions.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from .. import checks
 from ..reference.loss import cross_entropy, mean_squared_error
 from .compiling import kernel
 from .exponential import exponential
-from .workspace import flat
+from .workspace import constant, flat
 
 __all__ = ["cross_entropy", "mean_squared_error", "softmax_cross_entropy"]
 
@@ -25,16 +24,11 @@ def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.
     logits, labels, sample_weight, smoothing = checks.softmax_cross_entropy(
         logits, labels, sample_weight, label_smoothing)
     if sample_weight is None:
-        sample_weight = _ones(len(logits), logits.dtype)
+        sample_weight = constant(1, len(logits), logits.dtype)
     dlogits = np.empty_like(logits)
     loss = _softmax_cross_entropy(flat(logits).reshape(logits.shape), flat(labels), flat(sample_weight), smoothing,
                                   dlogits)
     return loss, dlogits
-
-
-@lru_cache(64)
-def _ones(samples, dtype):
-    return np.ones(samples, dtype)  # never written to
 
 
 @kernel

@@ -9,8 +9,8 @@ layer (OpenMP or its own):
                             size_t inner_dimensions, size_t array_count, int num_threads)
 
 For every r below sizes[0] one of the threads calls ``function(arrays + r steps, sizes, steps, data)``, with sizes[0] as
-the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers. On its way it
-changes how many threads the caller's own compiled functions use, so that number is put back.
+the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers. On the way it
+sets how many threads the caller's own compiled functions use, so that number is put back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from .parts import part
 
-INT64, INT = ir.IntType(64), ir.IntType(32)
+INT64, INT = ir.IntType(64), ir.IntType(32)  # the latter is C's int
 BYTES = ir.IntType(8).as_pointer()
 
 
@@ -48,8 +48,8 @@ def on_all(typing, work, workers, arguments):
         builder.store(ir.Constant(INT64, 8), steps)
         builder.store(builder.bitcast(numbers, BYTES), arrays)
 
-        def from_numba(name, result, *arguments):
-            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+        def from_numba(name, result, *kinds):
+            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, kinds), name)
 
         start = from_numba("numba_parallel_for", ir.VoidType(), *[BYTES] * 5, *[INT64] * 3)
         alone = builder.icmp_signed("==", args[1], ir.Constant(INT64, 1))

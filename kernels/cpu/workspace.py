@@ -91,6 +91,12 @@ def _grow(kept, name, shape, dtype):
     return not enough
 
 
+@lru_cache(128)
+def constant(number, size, dtype):
+    """A vector full of that number, always the same one: nobody writes to it."""
+    return np.full(size, number, dtype)
+
+
 def flat(array):
     """The array as a vector for a kernel. A read-only one is copied: Numba would compile a kernel anew to take it."""
     return array.reshape(-1) if array.flags.writeable else array.reshape(-1).copy()

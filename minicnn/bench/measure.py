@@ -142,7 +142,7 @@ class Bench:
         return ladder.names(work.tags) if work.section == "ladder" else self.names
 
     def roofs(self, work):
-        """The machine's own processes that take turns with them at sgemm: it shows what could be had at that time."""
+        """The machine's processes, whose sgemm takes turns with the participants: what could be had at that time."""
         both = [contestants.MACHINE, f"{contestants.MACHINE}, 1 thread"]
         return {"convolutions": both[:1], "scaling": both}.get(work.section, [])
 

@@ -62,7 +62,7 @@ def add_shares(timings):
 
 
 def by_work(timings, section, but=(contestants.MACHINE,)):
-    """``{work: {contestant: record}}`` of a section, in the order of measurement, without the machine itself."""
+    """``{work: {contestant: record}}`` of a section, in the order of measurement, without the names in ``but``."""
     found = {}
     for entry in timings:
         if entry["section"] == section and entry["contestant"] not in but:

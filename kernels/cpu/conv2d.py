@@ -220,7 +220,8 @@ def _dots(setup, gradient, dx, w, geometry):
 def _correlation(setup, scratch, gradient, x, partial, sums):
     """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
     return (*setup.tables, setup.taps, len(x), flat(x), *gradient, *scratch,
-            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block, setup.columns, setup.lanes)
+            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block,
+            setup.columns, setup.lanes)
 
 
 def _picking(setup, scratch, dy, y, argmax, x, partial, sums):

@@ -202,7 +202,7 @@ def window_places(argmax, shape, pool_size, find=None):
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
-    argmax = laid_out(argmax, argmax.dtype.newbyteorder("="))
+    argmax = laid_out(argmax, None if argmax.dtype.isnative else argmax.dtype.newbyteorder("="))
     if argmax.size:
         lowest, highest = (find or extremes)(argmax)
         if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
@@ -261,20 +261,22 @@ def fraction(name, value):
 
 def real(name, value):
     """A Python float from a real number; arrays, strings and booleans are refused."""
+    if type(value) is float:  # nearly always
+        return value
     if isinstance(value, (bool, np.bool_, str, bytes, np.ndarray, ARRAY)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name}: expected a real number, got {_kind(value)}")
     return float(value)
 
 
-def class_labels(labels, shape):
-    """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``."""
+def class_labels(labels, shape, find=None):
+    """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``; ``find`` as for ``window_places``."""
     if not isinstance(labels, ARRAY) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer array (class numbers, not one-hot rows), got {_kind(labels)}")
     if labels.shape != shape[:1]:
         raise ValueError(f"labels: expected shape {shape[:1]}, one class number for each row of logits {tuple(shape)}, "
                          f"got {labels.shape}")
     if labels.size:
-        lowest, highest = extremes(labels)
+        lowest, highest = (find or extremes)(labels)
         if lowest < 0 or highest >= shape[1]:
             raise ValueError(f"labels: expected class numbers 0 to {shape[1] - 1} for {shape[1]} logits, got "
                              f"{lowest} to {highest}")
@@ -288,9 +290,9 @@ def _loss_inputs(name, values):
     return values
 
 
-def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing):
+def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing, find=None):
     """Return ``logits, labels, sample_weight, label_smoothing`` after checking them."""
-    return _labelled("logits", logits, labels, sample_weight, label_smoothing)
+    return _labelled("logits", logits, labels, sample_weight, label_smoothing, find)
 
 
 def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
@@ -298,9 +300,9 @@ def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
     return _labelled("probabilities", probabilities, labels, sample_weight, label_smoothing)
 
 
-def _labelled(name, values, labels, sample_weight, label_smoothing):
+def _labelled(name, values, labels, sample_weight, label_smoothing, find=None):
     values = _loss_inputs(name, values)
-    labels = class_labels(labels, values.shape)
+    labels = class_labels(labels, values.shape, find)
     if sample_weight is not None:
         sample_weight = shaped("sample_weight", sample_weight, labels.shape, values.dtype)
     return values, labels, sample_weight, fraction("label_smoothing", label_smoothing)

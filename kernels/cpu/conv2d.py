@@ -7,6 +7,7 @@ gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from .convolution import add_splits, convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .pool2d import extremes
-from .winners import backward_from_winners
+from .winners import backward_from_winners, count_positive
 from .workspace import constant, flat
 
 
@@ -179,12 +180,18 @@ def _few_count(y, pool_size):
     size = math.prod(pool_size)
     if size * FEW > 1:
         return True
-    step = max(1, y.size // SAMPLE)
+    step = _sample_step(y.shape)
+    return count_positive(flat(y), step) < FEW * size * len(range(0, y.size, step))
+
+
+@lru_cache(256)
+def _sample_step(shape):
+    """So many numbers apart are those of a sample of an array (N, H, W, C)."""
+    step = max(1, math.prod(shape) // SAMPLE)
     # if it had a factor in common with channels, rows or columns, some of them would be left out; if even, of stripes
-    while math.gcd(step, 2 * math.prod(y.shape[1:])) > 1:
+    while math.gcd(step, 2 * math.prod(shape[1:])) > 1:
         step += 1
-    sample = y.reshape(-1)[::step]
-    return np.count_nonzero(sample > 0) < FEW * size * len(sample)
+    return step
 
 
 def _first_places(count):

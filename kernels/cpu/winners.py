@@ -51,6 +51,15 @@ def backward_from_winners(workers, *arguments):
     on_all(add_winners_share, workers, arguments)
 
 
+@kernel
+def count_positive(numbers, step):
+    """How many of every ``step``-th of the numbers are above 0."""
+    count = 0
+    for i in range(0, len(numbers), step):
+        count += numbers[i] > 0
+    return count
+
+
 @part
 def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
                   pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch,

@@ -11,9 +11,9 @@ so the buffer's reference count tells how many are alive. No result that a calle
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from functools import lru_cache
+from sys import getrefcount
 
 import numpy as np
 
@@ -39,14 +39,14 @@ def empty(shape, dtype):
         return np.empty(shape, dtype)
     with _lock:
         buffers = _buffers.setdefault(size, [])
-        place = next(_idle_places(buffers), None)
-        if place is None:
+        for place in range(len(buffers) - 1, -1, -1):  # the last one used first: it may still be in a cache
+            if getrefcount(buffers[place][0]) == _UNUSED:
+                buffers.append(buffers.pop(place))
+                break
+        else:
             _trim(IDLE_BYTES - size)
             buffers.append(_buffer(size))
-        else:
-            buffers.append(buffers.pop(place))
-        buffer, start = buffers[-1]
-        return np.ndarray(shape, dtype, buffer, start)
+        return np.ndarray(shape, dtype, *buffers[-1])
 
 
 @lru_cache(1024)
@@ -114,16 +114,10 @@ def _buffer(size):
     return buffer, -buffer.ctypes.data % _ALIGNMENT
 
 
-def _idle_places(buffers):
-    """Places of the buffers without a view, the last one used (whose memory may still be in a cache) first."""
-    for place in range(len(buffers) - 1, -1, -1):
-        if sys.getrefcount(buffers[place][0]) == _UNUSED:
-            yield place
-
-
 def _trim(limit):
     """Drop idle buffers, the longest unused of every size first, until those that are left stay within the limit."""
-    idle = [(size, place) for size, buffers in _buffers.items() for place in _idle_places(buffers)]
+    idle = [(size, place) for size, buffers in _buffers.items() for place in range(len(buffers))
+            if getrefcount(buffers[place][0]) == _UNUSED]
     excess = sum(size for size, _ in idle) - limit
     dropped = set()
     for size, place in sorted(idle, key=lambda found: found[1]):
@@ -136,4 +130,4 @@ def _trim(limit):
 
 
 # references to a buffer of which there is no view; counted as above rather than assumed, for Pythons differ
-_UNUSED = next(count for buffers in [[(np.empty(1, np.uint8), 0)]] for count in [sys.getrefcount(buffers[0][0])])
+_UNUSED = next(count for buffers in [[(np.empty(1, np.uint8), 0)]] for count in [getrefcount(buffers[0][0])])

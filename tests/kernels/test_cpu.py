@@ -14,7 +14,7 @@ from strategies import FLOATS, assert_close, assert_sums, conv2d_cases, dense_ca
 
 import kernels
 from kernels import cpu, im2col, reference
-from kernels.cpu import conv2d, ladder, setups, threads, workspace
+from kernels.cpu import conv2d, ladder, setups, threads, winners, workspace
 from kernels.cpu.exponential import exponential
 
 FEW = settings(max_examples=40, deadline=None)
@@ -353,6 +353,28 @@ def test_extremes_of_places(size):
         changed.flags.writeable = False
         assert cpu.pool2d.extremes(changed) == (0, 201)
     assert cpu.pool2d.extremes(places) == (0, places.max())
+
+
+@pytest.mark.parametrize("size", [1, 2, 32, 1001])
+def test_extremes_of_labels(size):
+    labels = np.random.default_rng(size).integers(0, 100, size)
+    for at in {0, size // 2, size - 1}:
+        for value in (-3, 50, 2**40):
+            changed = labels.copy()
+            changed[at] = value
+            compiled = len(cpu.loss._extremes.signatures)
+            for array in (changed, changed[::-1], np.repeat(changed, 2)[::2], changed.astype(">i8")):
+                assert cpu.loss.extremes(array) == (changed.min(), changed.max())
+            changed.flags.writeable = False
+            assert cpu.loss.extremes(changed) == (changed.min(), changed.max())
+            assert len(cpu.loss._extremes.signatures) == max(1, compiled)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 100])
+def test_count_positive(step):
+    numbers = values(step, (1000,))
+    numbers[:30:3] = 0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -5e-324, 1, 2, 3
+    assert winners.count_positive(numbers, step) == np.count_nonzero(numbers[::step] > 0)
 
 
 @numba.njit

@@ -65,6 +65,7 @@ class Sequential:
         self.stop_training = False
         self.class_names = self.preprocessing = None
         self._kept = {}
+        self._y_shape = None  # of the latest forward pass
         for layer in layers or []:
             self.add(layer)
 
@@ -105,7 +106,7 @@ class Sequential:
         if self.built:  # the flat vector will be made anew, a little longer: keep the numbers that it holds
             self._kept = self.named_weights()
         self.layers.append(layer)
-        self.parameters = self.gradients = None
+        self.parameters = self.gradients = self._y_shape = None
 
     @property
     def built(self):
@@ -153,6 +154,8 @@ class Sequential:
         # No one asks for the gradient of the data: the backward pass ends at the first layer that has parameters.
         self._first = next((i for i, layer in enumerate(self.layers) if layer.parameters), 0)
         self.layers[self._first].input_gradient = False
+        self._steps = fusing.steps(self.layers)  # the layers, some of them in pairs
+        self._y_shape = None
         self._finish_compile()
 
     def compile(self, optimizer="adam", loss="sparse_categorical_crossentropy", metrics=None):
@@ -210,7 +213,6 @@ class Sequential:
     def forward(self, x, training=False):
         """The output of the last layer for a batch ``x (N, ...)``, as the back-end's array."""
         x = self.as_batch(x)
-        self._steps = fusing.steps(self.layers)  # the layers, some of them in pairs
         for step in self._steps:
             x = step.forward(x, training)
         self._y_shape = tuple(x.shape)
@@ -221,7 +223,7 @@ class Sequential:
 
         Returns the gradient of the input if ``input_gradient`` is True, else None.
         """
-        if getattr(self, "_y_shape", None) is None:
+        if self._y_shape is None:
             raise RuntimeError("backward: call forward first; a backward pass belongs to the forward pass before it")
         if tuple(dy.shape) != self._y_shape:
             raise ValueError(f"dy: expected the shape of the model's output {self._y_shape}, got {tuple(dy.shape)}")

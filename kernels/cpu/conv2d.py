@@ -91,7 +91,8 @@ FEW = 0.45
 SAMPLE = 512
 
 # of a convolution without pooling
-_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
+_PLACE = np.dtype(np.uint8)
+_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, _PLACE)
 
 
 def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
@@ -196,7 +197,7 @@ def _sample_step(shape):
 
 def _first_places(count):
     """An argmax for windows of a single pixel."""
-    return constant(0, 1 << count.bit_length(), np.dtype(np.uint8))
+    return constant(0, 1 << count.bit_length(), _PLACE)
 
 
 def _before_pooling(shape, pool_size):

@@ -212,6 +212,13 @@ def test_backward_needs_a_forward_and_its_shape():
     model.forward(np.zeros((2, 6, 6, 1)))
     with pytest.raises(ValueError, match=r"\(2, 4\)"):
         model.backward(np.zeros((3, 4)))
+    model.build()
+    with pytest.raises(RuntimeError, match="forward first"):
+        model.backward(np.zeros((2, 4)))
+    model.forward(np.zeros((2, 6, 6, 1)))
+    model.add(Dense(4))
+    with pytest.raises(RuntimeError, match="forward first"):
+        model.backward(np.zeros((2, 4)))
 
 
 # ---- compile --------------------------------------------------------------------------------------------------

@@ -207,6 +207,14 @@ def test_the_share_of_winners_does_not_depend_on_which_channels_are_live(outputs
         assert conv2d._few_count(case, (1, 3))  # at most one pixel in three
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_every_other_number_is_half_of_them(first):
+    y = np.zeros((64, 5, 5, 7), np.float32)  # an odd number of each: even steps are coprime to them
+    y.reshape(-1)[first::2] = 1
+    assert not conv2d._few_count(y, (1, 1))
+    assert conv2d._few_count(y, (2, 1))
+
+
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])
 @pytest.mark.parametrize("stride, pool_size", [((1, 1), (2, 2)), ((2, 1), (3, 2)), ((3, 2), (2, 2))])
 def test_winners_in_bands(units_of, monkeypatch, padding, stride, pool_size):

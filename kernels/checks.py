@@ -1,16 +1,18 @@
 """What every back-end asks of its arguments, in one place, so that all of them raise the same errors.
 
-Each ``check_*`` function looks at shapes and types only (never at the numbers, labels excepted), raises ``TypeError``
-or ``ValueError`` with the argument's name, what was expected and what was given, and returns the arguments in the
-form that a kernel wants: arrays C-contiguous, aligned and in native byte order, ``stride`` and ``pool_size`` as
-pairs. Python's own numbers and lists are not arrays: they are refused rather than guessed at.
+Each function looks at shapes and types only (at numbers only if they are used as places: labels and argmax), raises
+``TypeError`` or ``ValueError`` with the argument's name, what was expected and what was given, and returns the
+arguments in the form that a kernel wants: arrays C-contiguous, aligned and in native byte order, ``stride`` and
+``pool_size`` as pairs. Python's own numbers and lists are not arrays: they are refused rather than guessed at.
 
-What is an array is told by the first few names below. A back-end with arrays of its own loads this module a second
-time and puts its own in their place (``kernels/cuda/checks.py``); for NumPy's arrays they are what stands here.
+What is an array is told by the first few names below. For NumPy's arrays they are what stands here; ``variant`` makes
+the module anew with others in their place, for a back-end with arrays of its own (``kernels/cuda/checks.py``), or with
+a quicker way to look at them (``kernels/cpu/checks.py``).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import operator
 
 import numpy as np
@@ -22,6 +24,14 @@ NOT_ASKED = object()
 
 ARRAY = np.ndarray
 ARRAY_NAME = "a NumPy array"
+
+
+def variant(**names):
+    """This module once more, with these in place of what stands here under their names."""
+    module = importlib.util.module_from_spec(__spec__)
+    __spec__.loader.exec_module(module)
+    vars(module).update(names)
+    return module
 
 
 def laid_out(value, dtype=None):
@@ -174,7 +184,7 @@ def pool2d_forward(x, pool_size, stride, padding):
     return x, pool_size, stride, padding, (x.shape[0], oh, ow, x.shape[3])
 
 
-def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, find=None):
+def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED):
     """Return ``dy, x_shape, (PH, PW), (SH, SW), padding`` (and ``argmax`` if given) after checking them."""
     dy = array("dy", dy, 4)
     if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
@@ -184,7 +194,7 @@ def pool2d_backward(dy, x_shape, pool_size, stride, padding, argmax=NOT_ASKED, f
     dy = shaped("dy", dy, (x_shape[0], oh, ow, x_shape[3]))
     if argmax is NOT_ASKED:
         return dy, x_shape, pool_size, stride, padding
-    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size, find)
+    return dy, x_shape, pool_size, stride, padding, window_places(argmax, dy.shape, pool_size)
 
 
 def windows_side_by_side(shape, pool_size):
@@ -193,18 +203,15 @@ def windows_side_by_side(shape, pool_size):
     return pool_size, (shape[0], oh, ow, shape[3])
 
 
-def window_places(argmax, shape, pool_size, find=None):
-    """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it.
-
-    ``find`` does what ``extremes`` does, for a back-end with a quicker way.
-    """
+def window_places(argmax, shape, pool_size):
+    """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it."""
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
-    argmax = laid_out(argmax, None if argmax.dtype.isnative else argmax.dtype.newbyteorder("="))
+    argmax = laid_out(argmax, argmax.dtype.newbyteorder("="))
     if argmax.size:
-        lowest, highest = (find or extremes)(argmax)
+        lowest, highest = extremes(argmax)
         if lowest < 0 or highest >= pool_size[0] * pool_size[1]:
             raise ValueError(f"argmax: expected indices inside the {pool_size[0]}x{pool_size[1]} window, got "
                              f"{lowest} to {highest}")
@@ -268,15 +275,15 @@ def real(name, value):
     return float(value)
 
 
-def class_labels(labels, shape, find=None):
-    """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``; ``find`` as for ``window_places``."""
+def class_labels(labels, shape):
+    """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``."""
     if not isinstance(labels, ARRAY) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer array (class numbers, not one-hot rows), got {_kind(labels)}")
     if labels.shape != shape[:1]:
         raise ValueError(f"labels: expected shape {shape[:1]}, one class number for each row of logits {tuple(shape)}, "
                          f"got {labels.shape}")
     if labels.size:
-        lowest, highest = (find or extremes)(labels)
+        lowest, highest = extremes(labels)
         if lowest < 0 or highest >= shape[1]:
             raise ValueError(f"labels: expected class numbers 0 to {shape[1] - 1} for {shape[1]} logits, got "
                              f"{lowest} to {highest}")
@@ -290,9 +297,9 @@ def _loss_inputs(name, values):
     return values
 
 
-def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing, find=None):
+def softmax_cross_entropy(logits, labels, sample_weight, label_smoothing):
     """Return ``logits, labels, sample_weight, label_smoothing`` after checking them."""
-    return _labelled("logits", logits, labels, sample_weight, label_smoothing, find)
+    return _labelled("logits", logits, labels, sample_weight, label_smoothing)
 
 
 def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
@@ -300,9 +307,9 @@ def cross_entropy(probabilities, labels, sample_weight, label_smoothing):
     return _labelled("probabilities", probabilities, labels, sample_weight, label_smoothing)
 
 
-def _labelled(name, values, labels, sample_weight, label_smoothing, find=None):
+def _labelled(name, values, labels, sample_weight, label_smoothing):
     values = _loss_inputs(name, values)
-    labels = class_labels(labels, values.shape, find)
+    labels = class_labels(labels, values.shape)
     if sample_weight is not None:
         sample_weight = shaped("sample_weight", sample_weight, labels.shape, values.dtype)
     return values, labels, sample_weight, fraction("label_smoothing", label_smoothing)

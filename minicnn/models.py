@@ -59,13 +59,12 @@ class Sequential:
         self.stream = RandomStream(int(seed))
         self.layers = []
         self.input_shape = None
-        self.parameters = self.gradients = None
+        self.parameters = self.gradients = self._y_shape = None  # the shape is that of the latest forward pass
         self.optimizer = self.loss = None
         self.metrics = ()
         self.stop_training = False
         self.class_names = self.preprocessing = None
         self._kept = {}
-        self._y_shape = None  # of the latest forward pass
         for layer in layers or []:
             self.add(layer)
 

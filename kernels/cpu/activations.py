@@ -6,9 +6,9 @@ are ``tanh_forward``, one pass in vectors as it is, and softmax, which has only 
 
 from __future__ import annotations
 
-from .. import checks
 from ..reference.activations import softmax_backward, softmax_forward, tanh_forward
 from . import threads, workspace
+from .checks import checks
 from .compiling import kernel
 from .exponential import exponential
 from .parallel import on_all, share_of

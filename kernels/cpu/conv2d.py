@@ -11,12 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from .. import NO_PADDING, arrays, checks
+from .. import NO_PADDING, arrays
 from . import setups, simd, threads, workspace
+from .checks import checks
 from .convolution import add_splits, convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
-from .pool2d import extremes
 from .winners import backward_from_winners, count_positive
 from .workspace import constant, flat
 
@@ -71,7 +71,7 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
     pool_size, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
-    argmax = checks.window_places(argmax, y_shape, pool_size, extremes)
+    argmax = checks.window_places(argmax, y_shape, pool_size)
     argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
     return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out), pool_size, argmax)
 
@@ -91,8 +91,7 @@ FEW = 0.45
 SAMPLE = 512
 
 # of a convolution without pooling
-_PLACE = np.dtype(np.uint8)
-_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, _PLACE)
+_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
 
 
 def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
@@ -187,7 +186,7 @@ def _few_count(y, pool_size):
 
 @lru_cache(256)
 def _sample_step(shape):
-    """So many numbers apart are those of a sample of an array (N, H, W, C)."""
+    """How far apart the numbers of a sample lie in an array of shape (N, H, W, C)."""
     step = max(1, math.prod(shape) // SAMPLE)
     # if it had a factor in common with channels, rows or columns, some of them would be left out; if even, of stripes
     while math.gcd(step, 2 * math.prod(shape[1:])) > 1:
@@ -197,7 +196,7 @@ def _sample_step(shape):
 
 def _first_places(count):
     """An argmax for windows of a single pixel."""
-    return constant(0, 1 << count.bit_length(), _PLACE)
+    return constant(0, 1 << count.bit_length(), _NO_PLACES.dtype)
 
 
 def _before_pooling(shape, pool_size):

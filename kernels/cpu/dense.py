@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .. import NO_PADDING, checks
+from .. import NO_PADDING
 from . import conv2d
+from .checks import checks
 
 
 def dense_forward(x, w, b=None):

@@ -10,40 +10,25 @@ import math
 
 import numpy as np
 
-from .. import checks
 from ..reference.loss import cross_entropy, mean_squared_error
+from .checks import checks
 from .compiling import kernel
 from .exponential import exponential
 from .workspace import constant, flat
 
 __all__ = ["cross_entropy", "mean_squared_error", "softmax_cross_entropy"]
 
-INT64 = np.dtype(np.int64)
-
 
 def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.0):
     """``loss`` and ``dlogits``, as in ``reference.softmax_cross_entropy``."""
     logits, labels, sample_weight, smoothing = checks.softmax_cross_entropy(
-        logits, labels, sample_weight, label_smoothing, extremes)
+        logits, labels, sample_weight, label_smoothing)
     if sample_weight is None:
         sample_weight = constant(1, len(logits), logits.dtype)
     dlogits = np.empty_like(logits)
     loss = _softmax_cross_entropy(flat(logits).reshape(logits.shape), flat(labels), flat(sample_weight), smoothing,
                                   dlogits)
     return loss, dlogits
-
-
-def extremes(labels):
-    """As ``checks.extremes``, which for the few labels of a batch takes longer than all of the loss."""
-    return _extremes(flat(checks.laid_out(labels))) if labels.dtype == INT64 else checks.extremes(labels)
-
-
-@kernel
-def _extremes(numbers):
-    lowest = highest = numbers[0]
-    for number in numbers:
-        lowest, highest = min(lowest, number), max(highest, number)
-    return lowest, highest
 
 
 @kernel

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from .. import checks
 from . import threads, workspace
+from .checks import checks
 from .compiling import kernel
 from .parallel import on_all, share_of
 from .parts import part

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import NO_PADDING, checks
+from .. import NO_PADDING
 from . import masks, simd, threads, workspace
+from .checks import checks
 from .compiling import kernel
 from .packing import fill
-from .parallel import on_all, share_of
+from .parallel import on_all
 from .parts import part
 
 #: Windows in a tile.
@@ -35,7 +36,7 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
 def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=NO_PADDING):
     """``dx``, as in ``reference.max_pool2d_backward``."""
     dy, x_shape, pool_size, stride, padding, argmax = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding,
-                                                                             argmax, extremes)
+                                                                             argmax)
     argmax = argmax.astype(np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32, copy=False)
     dx = workspace.empty(x_shape, dy.dtype)
     _run(_max_backward, x_shape, dy.shape, pool_size, stride, padding, dx, dy, argmax)
@@ -56,16 +57,6 @@ def avg_pool2d_backward(dy, x_shape, pool_size=2, stride=None, padding=NO_PADDIN
     dx = workspace.empty(x_shape, dy.dtype)
     _run(_avg_backward, x_shape, dy.shape, pool_size, stride, padding, dx, dy)
     return dx
-
-
-def extremes(places):
-    """As ``checks.extremes``. After a forward pass each core has its part of them in its cache, and looks there."""
-    if places.dtype != np.uint8:
-        return checks.extremes(places)
-    workers = threads.get_num_threads()
-    largest = np.zeros(workers, np.uint8)
-    threads.run(_largest, places.size, workspace.flat(places), largest, workers=workers)
-    return 0, max(largest.tolist())
 
 
 class Sizes(NamedTuple):
@@ -95,19 +86,6 @@ def _run(kernel, x_shape, y_shape, pool_size, stride, padding, *arrays):
 def _sizes(x_shape, y_shape, pool_size, stride, padding, lanes):
     """``Sizes`` as one array: to look at thirteen Python objects takes Numba longer than to look at one."""
     return np.array(Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0], lanes))
-
-
-@part
-def _largest_share(worker, workers, places, largest):
-    most = np.uint8(0)
-    for place in share_of(places, worker, workers):
-        most = place if place > most else most
-    largest[worker] = most
-
-
-@kernel
-def _largest(workers, *arguments):
-    on_all(_largest_share, workers, arguments)
 
 
 @part

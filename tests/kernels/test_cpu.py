@@ -341,33 +341,21 @@ def test_scratch_forgets_calls_that_are_long_past(monkeypatch):
     assert len(addresses) == 1
 
 
-@pytest.mark.parametrize("size", [1, 63, 64, 1000, 200_001])
-def test_extremes_of_places(size):
-    places = np.random.default_rng(size).integers(0, 100, size).astype(np.uint8)
+@pytest.mark.parametrize("dtype, planted", [(np.uint8, (0, 201)), (np.int64, (-3, 50, 2**40))])
+@pytest.mark.parametrize("size", [1, 2, 32, 1001, 200_001])
+def test_extremes(dtype, planted, size):
+    numbers = np.random.default_rng(size).integers(1, 100, size).astype(dtype)
+    assert tuple(cpu.checks.extremes(numbers)) == (numbers.min(), numbers.max())
+    compiled = len(cpu.checks._extremes.signatures)
     for at in {0, size // 2, size - 1}:
-        changed = places.copy()
-        changed[at] = 201
-        for array in (changed, changed[::-1], changed.astype(np.int32), changed.astype(np.int8)):
-            lowest, highest = cpu.pool2d.extremes(array)
-            assert highest == array.max() and lowest in (0, array.min())
-        changed.flags.writeable = False
-        assert cpu.pool2d.extremes(changed) == (0, 201)
-    assert cpu.pool2d.extremes(places) == (0, places.max())
-
-
-@pytest.mark.parametrize("size", [1, 2, 32, 1001])
-def test_extremes_of_labels(size):
-    labels = np.random.default_rng(size).integers(0, 100, size)
-    for at in {0, size // 2, size - 1}:
-        for value in (-3, 50, 2**40):
-            changed = labels.copy()
-            changed[at] = value
-            compiled = len(cpu.loss._extremes.signatures)
-            for array in (changed, changed[::-1], np.repeat(changed, 2)[::2], changed.astype(">i8")):
-                assert cpu.loss.extremes(array) == (changed.min(), changed.max())
-            changed.flags.writeable = False
-            assert cpu.loss.extremes(changed) == (changed.min(), changed.max())
-            assert len(cpu.loss._extremes.signatures) == max(1, compiled)
+        for value in planted:
+            numbers[at] = value
+            locked = numbers.copy()
+            locked.flags.writeable = False
+            for array in (numbers, numbers[::-1], np.repeat(numbers, 2)[::2], numbers.astype(">i8"),
+                          numbers.astype(np.int8), locked):
+                assert tuple(cpu.checks.extremes(array)) == (array.min(), array.max())
+    assert len(cpu.checks._extremes.signatures) == compiled
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 100])

@@ -44,8 +44,8 @@ MODELS = {"mnist_cnn": mnist_cnn, "cifar_cnn": cifar_cnn}
 class Contestant(base.Contestant):
     """``train_on_batch`` and ``predict_on_batch``, which run compiled graphs.
 
-    ``fit`` does the same step, and pays besides for its input pipeline at the beginning of every epoch: on a short run
-    it is slower, on a long one the two are equal.
+    ``fit`` does the same step and pays besides for its input pipeline, most of all at the beginning of every epoch: on
+    a short run it is much slower, on a long one at best as fast.
     """
 
     def __init__(self, threads):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import math
 import operator
 
@@ -36,27 +37,36 @@ class DeviceArray:
     ----------
     shape : tuple of int
     dtype : numpy.dtype
+    size : int
     flat : numba's device array, one-dimensional
         The elements in row-major order.
+    address : int
+        Where they begin in device memory.
+    words : tuple of int
+        How a kernel gets them (``launching.py``).
     bounds : (int, int) or None
         For integers: numbers between which all elements lie, where they are known. Labels are checked with them, so
         that nothing has to be read back from the device.
     """
 
-    __slots__ = ("_memory", "_offset", "bounds", "dtype", "flat", "shape")
+    __slots__ = ("_memory", "_offset", "address", "bounds", "dtype", "shape", "size", "words")
 
-    def __init__(self, memory, flat, shape, dtype, offset=0, bounds=None):
+    def __init__(self, memory, shape, dtype, offset=0, bounds=None):
         self._memory = memory  # held as long as any view of it is
         self._offset = offset
-        self.flat, self.shape, self.dtype, self.bounds = flat, shape, dtype, bounds
+        self.shape, self.dtype, self.bounds = shape, dtype, bounds
+        self.size, itemsize = math.prod(shape), dtype.itemsize
+        self.address = memory.address + offset * itemsize
+        self.words = 0, 0, self.size, itemsize, self.address, self.size, itemsize
+
+    @property
+    def flat(self):
+        whole = _pieces[self._memory.number]
+        return whole if self.size == whole.size else whole[self._offset:self._offset + self.size]
 
     @property
     def ndim(self):
         return len(self.shape)
-
-    @property
-    def size(self):
-        return math.prod(self.shape)
 
     @property
     def nbytes(self):
@@ -82,7 +92,7 @@ class DeviceArray:
             shape[shape.index(-1)] = self.size // known if known else 0
         if math.prod(shape) != self.size or min(shape, default=0) < 0:
             raise ValueError(f"reshape: an array of shape {self.shape} cannot take the shape {tuple(shape)}")
-        return DeviceArray(self._memory, self.flat, tuple(shape), self.dtype, self._offset, self.bounds)
+        return DeviceArray(self._memory, tuple(shape), self.dtype, self._offset, self.bounds)
 
     def __getitem__(self, rows):
         if not isinstance(rows, slice) or not self.shape:
@@ -92,8 +102,7 @@ class DeviceArray:
         if step != 1:
             raise ValueError(f"a slice of a device array has step 1, got {step}")
         count, width = max(stop - start, 0), math.prod(self.shape[1:])
-        flat = self.flat[start * width:(start + count) * width]
-        return DeviceArray(self._memory, flat, (count, *self.shape[1:]), self.dtype, self._offset + start * width,
+        return DeviceArray(self._memory, (count, *self.shape[1:]), self.dtype, self._offset + start * width,
                            self.bounds)
 
     def __array__(self, *_, **__):
@@ -169,24 +178,35 @@ for _name in ("neg", "abs"):
 # ---- memory -----------------------------------------------------------------------------------------------------
 
 class _Memory:
-    """A piece of device memory; when the last array that uses it is gone, it goes back to ``_free``."""
+    """Holds a piece of device memory; when the last array that uses it is gone, the piece is free to be used again.
 
-    __slots__ = ("flat", "key")
+    It knows the piece only by number. Numba gives memory back when its own array dies, and where a whole circle of
+    objects dies at once, an array in it dies before ``__del__`` is called, which would then keep a dead one.
+    """
 
-    def __init__(self, flat, key):
-        self.flat, self.key = flat, key
+    __slots__ = ("address", "key", "number")
+
+    def __init__(self, number, key):
+        self.number, self.key, self.address = number, key, device.address_of(_pieces[number])
 
     def __del__(self):
-        _free.setdefault(self.key, []).append(self.flat)
+        _free.setdefault(self.key, []).append(self.number)
 
 
-_free = {}
+#: Every piece by its number, as numba's array; and the numbers of those that nobody holds, by size and type.
+_pieces, _free = {}, {}
+
+_numbers = itertools.count()
 
 
 def free_memory():
     """Give the memory that no array uses back to the device; returns how many bytes that were."""
-    count = sum(len(vectors) * max(size, 1) * np.dtype(dtype).itemsize for (size, dtype), vectors in _free.items())
-    _free.clear()
+    count = 0
+    while _free:
+        (size, dtype), numbers = _free.popitem()
+        count += len(numbers) * max(size, 1) * np.dtype(dtype).itemsize
+        for number in numbers:
+            del _pieces[number]
     return count
 
 
@@ -201,12 +221,17 @@ def empty(shape, dtype):
     if min(shape, default=0) < 0 or size > MAXIMUM_SIZE:
         raise ValueError(f"shape: expected no negative size and at most {MAXIMUM_SIZE} elements, got {shape}")
     key = (size, dtype.char)
-    vectors = _free.get(key)
-    flat = vectors.pop() if vectors else _allocate(size, dtype)
-    return DeviceArray(_Memory(flat, key), flat, shape, dtype)
+    numbers = _free.get(key)
+    return DeviceArray(_Memory(numbers.pop() if numbers else _allocate(size, dtype), key), shape, dtype)
 
 
 def _allocate(size, dtype):
+    number = next(_numbers)
+    _pieces[number] = _allocate_piece(size, dtype)
+    return number
+
+
+def _allocate_piece(size, dtype):
     try:
         return device.allocate(size, dtype)
     except Exception as error:
@@ -267,8 +292,7 @@ def assign(destination, source):
                          f"{destination.shape}")
     if not isinstance(source, DeviceArray) or source.dtype != destination.dtype:
         source = asarray(np.asarray(to_numpy(source), destination.dtype))
-    if destination.size:
-        destination.flat.copy_to_device(source.flat)
+    device.copy(destination, source)
     destination.bounds = source.bounds
 
 

@@ -49,7 +49,7 @@ def recording():
         yield device.recorded
     finally:
         device.recorded = None
-        arrays._free.clear()
+        arrays.free_memory()
         arrays._free.update(kept)
 
 

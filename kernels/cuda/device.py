@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
-import sys
 import warnings
 
 import numpy as np
@@ -22,9 +22,12 @@ from numba import config, cuda, types
 from numba.extending import intrinsic
 
 from .. import BackendUnavailable
-from . import HOW_TO_INSTALL
+from . import HOW_TO_INSTALL, launching
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+
+# Numba warns of every grid of fewer than 128 blocks. A vector of ten numbers has one, and rightly so.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 if SIMULATED:
     from . import simulator
@@ -59,25 +62,64 @@ def launch(kernel, blocks, threads, *arguments):
     if blocks == 0:
         return
     launches += 1
-    arguments = [_kernel_argument(argument) for argument in arguments]
     if recorded is not None:
-        recorded.append((kernel, arguments))
+        recorded.append((kernel, [_numbas(argument) for argument in arguments]))
     elif SIMULATED:
         with warnings.catch_warnings():  # numbers overflow and divide by zero in silence, as they do on the device
             warnings.simplefilter("ignore", RuntimeWarning)
-            kernel[blocks, threads](*arguments)
+            kernel[blocks, threads](*map(_numbas, arguments))
     else:
-        kernel[blocks, threads](*arguments)
+        key, values = [kernel], []
+        for argument in arguments:
+            words = getattr(argument, "words", None)
+            key.append(type(argument) if words is None else argument.dtype.char)
+            values.extend((argument,) if words is None else words)
+        launcher = _launchers.get(tuple(key))
+        if launcher is None:
+            _launchers[tuple(key)] = _first_launch(kernel, blocks, threads, arguments)
+        else:
+            launcher.start(blocks, threads, values)
+
+
+#: By kernel and types of arguments: what starts it.
+_launchers = {}
+
+
+def _first_launch(kernel, blocks, threads, arguments):
+    """Let Numba compile the kernel and start it; what starts it from now on."""
+    numbas = [_numbas(argument) for argument in arguments]
+    kernel[blocks, threads](*numbas)
+    kinds = [None if hasattr(argument, "words") else type(argument) for argument in arguments]
+    return launching.Launcher(launching.compiled_function(kernel, numbas), kinds, _driver())
+
+
+@functools.cache
+def _driver():
+    return launching.Driver(launching.load_library(), cuda.current_context)
+
+
+def copy(destination, source):
+    """Copy the elements of a device array to one of the same size and type."""
+    if SIMULATED or recorded is not None:
+        destination.flat[:] = source.flat
+    elif destination.size:
+        _driver().copy(destination.address, source.address, destination.nbytes)
 
 
 def allocate(size, dtype):
-    """Device memory for ``size`` elements, as numba's one-dimensional array."""
+    """Device memory for ``size`` elements, at least one, as numba's one-dimensional array."""
     if recorded is not None:
-        return np.empty(size, dtype)
-    return cuda.device_array(max(size, 1), dtype)[:size]
+        return np.empty(max(size, 1), dtype)
+    return cuda.device_array(max(size, 1), dtype)
 
 
-def _kernel_argument(argument):
+def address_of(flat):
+    """Where numba's array begins in device memory; 0 where there is none."""
+    return 0 if SIMULATED or recorded is not None else flat.device_ctypes_pointer.value
+
+
+def _numbas(argument):
+    """An argument as Numba takes it."""
     if isinstance(argument, int):
         return np.uint32(argument)
     return argument if isinstance(argument, np.generic) else argument.flat
@@ -182,11 +224,11 @@ _found = []
 def _driver_version():
     """``(major, minor)`` of the newest CUDA that the driver supports, or None without a driver."""
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        driver = _driver()
     except OSError:
         return None
     version = ctypes.c_int()
-    if driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+    if driver.library.cuDriverGetVersion(ctypes.byref(version)) != 0:
         return None
     return version.value // 1000, version.value % 1000 // 10
 

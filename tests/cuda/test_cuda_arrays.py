@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -152,6 +154,33 @@ def test_memory_is_held_by_every_view():
     del part
     reused = cuda.zeros((12,), np.float64)
     assert not any(address(reused) == address(other) for other in others)
+
+
+def test_memory_survives_the_end_of_a_circle_of_objects():
+    """Python tells the weak references of all objects in a dying circle before it calls any ``__del__``."""
+    cuda.free_memory()
+    circle = [cuda.asarray(np.arange(5.0))]
+    circle.append(circle)
+    told = []
+    weakref.finalize(circle[0].flat, told.append, "given back")
+    del circle
+    gc.collect()
+    again = cuda.asarray(np.arange(5.0) + 1)
+    assert told == []  # still there, and used again
+    np.testing.assert_array_equal(cuda.to_numpy(again), np.arange(5.0) + 1)
+    del again
+    assert cuda.free_memory() == 40
+    gc.collect()
+    assert told == ["given back"]
+
+
+def test_every_python_thread_can_use_the_device():
+    x, w, found = cuda.asarray(np.ones((1, 3, 3, 1))), cuda.asarray(np.ones((2, 2, 1, 1))), []
+    expected = cuda.to_numpy(cuda.conv2d_forward(x, w))
+    thread = threading.Thread(target=lambda: found.append(cuda.to_numpy(cuda.conv2d_forward(x, w))))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(found[0], expected)
 
 
 def test_a_number_fetched_late_keeps_its_memory():

@@ -17,6 +17,7 @@ different words of the same memory bank.
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,12 +47,15 @@ TALL = Tile(128, 32, 8, 8, 8)
 MEDIUM = Tile(64, 64, 8, 8, 4)
 SMALL = Tile(32, 32, 8, 4, 4)
 
-#: How fast a tile is, relative to the first, on a device that is full of them: a guess from the multiplications per
-#: load from shared memory and the threads that fit, to be replaced by measurements.
-SPEED = {LARGE: 1.0, TALL: 0.9, MEDIUM: 0.8, SMALL: 0.5}
+#: How fast a tile is, relative to the first, on a device that is full of them; measured on an H200 for the shapes of
+#: the documents' networks and two larger ones, as are the two numbers below.
+SPEED = {LARGE: 1.0, TALL: 0.85, MEDIUM: 0.85, SMALL: 0.8}
 
-#: Blocks that it takes to fill a large device, twice over.
-BLOCKS_WANTED = 256
+#: Blocks that it takes to fill a large device.
+BLOCKS_WANTED = 384
+
+#: What it costs to add up the parts of a split sum, a second launch: as much as so many multiply-adds.
+SPLITTING = 250e6
 
 #: A sum over k is not split into parts shorter than this.
 SHORTEST_SUM = 64
@@ -73,22 +77,26 @@ def plan(rows, columns, depth, T, narrow=False):
     ``narrow``: only tiles that are not wider than the block has threads, for a left factor that is loaded element by
     element along its rows.
 
-    A small product gives too few blocks to fill the device; then the sum is split, and ``add_parts`` adds the parts.
-    The plan depends on the shape alone, never on the device, so the same input gives the same bits everywhere.
+    A small product gives too few blocks to fill the device. Then the sum can be split, and ``add_parts`` adds up the
+    parts: that is another launch, so it must save more. The plan depends on the shape alone, never on the device, so
+    the same input gives the same bits everywhere.
     """
-    def time(tile):
-        down, across = -(-rows // tile.BM), -(-columns // tile.BN)
-        splits = max(1, min(BLOCKS_WANTED // (down * across), depth // SHORTEST_SUM))
+    def blocks(tile):
+        return -(-rows // tile.BM), -(-columns // tile.BN)
+
+    def cost(choice):
+        tile, splits = choice
+        down, across = blocks(tile)
         busy = min(1.0, down * across * splits / BLOCKS_WANTED)
-        return down * tile.BM * across * tile.BN / (SPEED[tile] * busy)
+        return down * tile.BM * across * tile.BN * depth / (SPEED[tile] * busy) + (SPLITTING if splits > 1 else 0)
 
     candidates = (MEDIUM, SMALL) if T is np.float64 else SPEED  # 64 sums in float64 would fill all registers
-    tile = min((tile for tile in candidates if not narrow or tile.threads >= tile.BM), key=time)
-    down, across = -(-rows // tile.BM), -(-columns // tile.BN)
-    splits = max(1, min(BLOCKS_WANTED // (down * across), depth // SHORTEST_SUM))
+    choices = [(tile, splits) for tile in candidates if not narrow or tile.threads >= tile.BM
+               for splits in (1, max(1, min(BLOCKS_WANTED // math.prod(blocks(tile)), depth // SHORTEST_SUM)))]
+    tile, splits = min(choices, key=cost)
     chunk = -(-depth // (splits * tile.BK)) * tile.BK
     splits = -(-depth // chunk)
-    return Plan(tile, splits, chunk, (down, across, splits))
+    return Plan(tile, splits, chunk, (*blocks(tile), splits))
 
 
 @functools.cache

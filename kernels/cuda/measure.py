@@ -344,7 +344,7 @@ def main(arguments=None):
         try:
             part(report)
         except Exception as error:  # one part that fails must not cost the others' figures
-            report.add("failed", part=part.__name__, error=f"{type(error).__name__}: {error}")
+            report.add("failed", what=part.__name__, error=f"{type(error).__name__}: {error}")
     return int("failed" in report.parts)
 
 

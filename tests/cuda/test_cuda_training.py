@@ -71,6 +71,24 @@ def test_a_loss_that_is_not_finite_stops_the_training():
         model.fit(x, np.array([0, 1]), batch_size=2, epochs=1, verbose=0)
 
 
+def test_the_benchmark_trains_and_predicts_on_the_device(monkeypatch):
+    from minicnn import zoo
+    from minicnn.bench.contestants import minicnn as contestant
+    from minicnn.bench.works import Network
+    monkeypatch.setattr(zoo, "small", model_on, raising=False)
+    monkeypatch.setitem(contestant.NETWORKS, "small", Network("small", {}, (6, 6, 1), "sgd", {"learning_rate": 0.1}, 0))
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 2, 6, 6, 1), np.float32), rng.integers(0, 3, (2, 2))
+    weights, found = model_on("im2col").get_weights(), {}
+    for backend in ("cuda", "im2col"):
+        bench = contestant.Contestant(1, backend)
+        training, inference = (getattr(bench, way)("small", weights, x, y) for way in ("training", "inference"))
+        found[backend] = training.result()["losses"], inference.result()["logits"]
+        assert training.seconds(2) > 0
+    np.testing.assert_allclose(found["cuda"][0], found["im2col"][0], atol=1e-5)
+    np.testing.assert_allclose(found["cuda"][1], found["im2col"][1], atol=1e-5)
+
+
 def test_gradients_of_a_whole_model_in_float64():
     """Central differences on the device's own float64 kernels, at some places of every parameter."""
     from minicnn.training import checked_batch

@@ -35,6 +35,7 @@ class Contestant(base.Contestant):
 
     def training(self, network, weights, x, y):
         model = self.model(network, weights)
+        batches = [tuple(map(self.ops.asarray, batch)) for batch in zip(x, y)]
 
         def step(x, y):
             logits = model.forward(x, training=True)
@@ -43,13 +44,14 @@ class Contestant(base.Contestant):
             model.optimizer.step()
             return loss
 
-        return base.Job(base.cycle(step, zip(x, y)),
-                        lambda: {"losses": [float(step(x[0], y[0])) for _ in range(base.CHECK_STEPS)]}, self.finish)
+        return base.Job(base.cycle(step, batches),
+                        lambda: {"losses": [float(step(*batches[0])) for _ in range(base.CHECK_STEPS)]}, self.finish)
 
     def inference(self, network, weights, x, y):
         model = self.model(network, weights)
-        return base.Job(base.cycle(model.predict_on_batch, zip(x)),
-                        lambda: {"logits": model.predict_on_batch(x[0])})
+        batches = [(self.ops.asarray(images),) for images in x]
+        return base.Job(base.cycle(model.predict_on_batch, batches),
+                        lambda: {"logits": model.predict_on_batch(*batches[0])})
 
     def operation(self, operation, arrays, options):
         arrays = {name: self.ops.asarray(array.astype(self.dtype) if array.dtype.kind == "f" else array)

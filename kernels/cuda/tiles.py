@@ -17,7 +17,6 @@ different words of the same memory bank.
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +46,8 @@ TALL = Tile(128, 32, 8, 8, 8)
 MEDIUM = Tile(64, 64, 8, 8, 4)
 SMALL = Tile(32, 32, 8, 4, 4)
 
-#: How fast a tile is, relative to the first, on a device that is full of them; measured on an H200 for the shapes of
-#: the documents' networks and two larger ones, as are the two numbers below.
+#: How fast a tile is, relative to the first, on a device that is full of them. This and the two numbers below are
+#: fitted to what was measured on an H200 as ``sweep.py`` does it.
 SPEED = {LARGE: 1.0, TALL: 0.85, MEDIUM: 0.85, SMALL: 0.8}
 
 #: Blocks that it takes to fill a large device.
@@ -81,22 +80,24 @@ def plan(rows, columns, depth, T, narrow=False):
     parts: that is another launch, so it must save more. The plan depends on the shape alone, never on the device, so
     the same input gives the same bits everywhere.
     """
-    def blocks(tile):
-        return -(-rows // tile.BM), -(-columns // tile.BN)
-
-    def cost(choice):
-        tile, splits = choice
-        down, across = blocks(tile)
+    def cost(plan):
+        down, across, splits = plan.blocks
         busy = min(1.0, down * across * splits / BLOCKS_WANTED)
-        return down * tile.BM * across * tile.BN * depth / (SPEED[tile] * busy) + (SPLITTING if splits > 1 else 0)
+        outputs = down * plan.tile.BM * across * plan.tile.BN
+        return outputs * depth / (SPEED[plan.tile] * busy) + (SPLITTING if splits > 1 else 0)
 
     candidates = (MEDIUM, SMALL) if T is np.float64 else SPEED  # 64 sums in float64 would fill all registers
-    choices = [(tile, splits) for tile in candidates if not narrow or tile.threads >= tile.BM
-               for splits in (1, max(1, min(BLOCKS_WANTED // math.prod(blocks(tile)), depth // SHORTEST_SUM)))]
-    tile, splits = min(choices, key=cost)
+    return min((split(rows, columns, depth, tile, blocks) for tile in candidates
+                if not narrow or tile.threads >= tile.BM for blocks in (1, BLOCKS_WANTED)), key=cost)
+
+
+def split(rows, columns, depth, tile, blocks):
+    """The plan for a product with this tile, whose sums are split so that there are about so many blocks."""
+    down, across = -(-rows // tile.BM), -(-columns // tile.BN)
+    splits = max(1, min(blocks // (down * across), depth // SHORTEST_SUM))
     chunk = -(-depth // (splits * tile.BK)) * tile.BK
     splits = -(-depth // chunk)
-    return Plan(tile, splits, chunk, (*blocks(tile), splits))
+    return Plan(tile, splits, chunk, (down, across, splits))
 
 
 @functools.cache

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import threading
 
+from minicnn.bench import contestants
+
 #: Longest wait for an answer, in seconds: a first compilation on a slow machine takes minutes.
 TIMEOUT = 900
 
@@ -153,7 +155,7 @@ class Worker:
 
 
 def worker_environment(name, threads):
-    """Variables that tell every library the number of threads, and keep all but the cuda back-end on the CPU.
+    """Variables that tell every library the number of threads, and keep all on the CPU that are not to use a GPU.
 
     How threads wait is left as each library has it: see ``Worker``.
     """
@@ -161,6 +163,6 @@ def worker_environment(name, threads):
              "NUMBA_NUM_THREADS", "MINICNN_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    hidden = {} if name == "cuda" else {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    hidden = {} if contestants.uses_gpu(name) else {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
     return {**dict.fromkeys(names, str(threads)), **hidden, "PYTHONPATH": path, "KERAS_BACKEND": "tensorflow",
             "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -40,6 +40,16 @@ def convolution(name):
 SMALL_CONVOLUTION = "mnist_cnn 3: 5x5x64->64 forward"
 
 
+@pytest.mark.parametrize("name", ["cuda", "cuda ladder: vector loads", *contestants.GPU_PEERS])
+def test_the_gpu_is_seen_by_those_who_compute_on_it(name):
+    assert "CUDA_VISIBLE_DEVICES" not in process.worker_environment(name, 2)
+
+
+@pytest.mark.parametrize("name", ["cpu", "im2col", "cpu ladder: units", "machine", *contestants.PEERS])
+def test_the_gpu_is_hidden_from_all_others(name):
+    assert process.worker_environment(name, 2)["CUDA_VISIBLE_DEVICES"] == ""
+
+
 # ---- statistics ----------------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,11 @@ def entry(name):
     return Entry("ladder", {"backend": backend, "rung": rung}) if is_rung else Entry("minicnn", {"backend": name})
 
 
+def uses_gpu(name):
+    """Whether a contestant computes on a GPU: the back-end cuda, a rung of its ladder, or one of its peers."""
+    return name in GPU_PEERS or name.partition(LADDER)[0] == "cuda"
+
+
 def load(name, threads):
     """Import the contestant's library and return the contestant; done in its worker."""
     found = entry(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,3 +101,44 @@ def test_copies_are_part_of_the_order_of_work():
     library = Library()
     Driver(library, None).copy(0x2000, 0x1000, 64)
     assert library.calls == [(0x2000, 0x1000, 64, None)]
+
+
+class Kernel:
+    """As Numba's, so far as ``device.launch`` sees it; a version compiled for some types has their number as handle."""
+
+    def __init__(self):
+        self.overloads, self.started = {}, []
+
+    def typeof_pyval(self, argument):
+        return getattr(argument, "dtype", type(argument))
+
+    def __getitem__(self, sizes):
+        def start(*arguments):
+            types = tuple(map(self.typeof_pyval, arguments))
+            function = SimpleNamespace(handle=len(self.overloads) + 1)
+            library = SimpleNamespace(get_cufunc=lambda: function)
+            self.overloads.setdefault(types, SimpleNamespace(_codelibrary=library))
+            self.started.append((sizes, arguments))
+        return start
+
+
+def device_array(dtype, address):
+    flat = np.zeros(3, dtype)
+    words = 0, 0, 3, flat.itemsize, address, 3, flat.itemsize
+    return SimpleNamespace(flat=flat, dtype=flat.dtype, words=words)
+
+
+def test_numba_starts_a_kernel_once_for_every_combination_of_types(monkeypatch):
+    from kernels.cuda import device
+    library, kernel = Library(), Kernel()
+    monkeypatch.setattr(device, "SIMULATED", False)
+    monkeypatch.setattr(device, "_launchers", {})
+    monkeypatch.setattr(device, "_driver", lambda: Driver(library, None))
+    for dtype, address in ((np.float32, 0x100), (np.float32, 0x200), (np.float64, 0x300), (np.float64, 0x400)):
+        device.launch(kernel, 2, 64, device_array(dtype, address), 9, dtype(0.5))
+    device.launch(kernel, 2, 64, device_array(np.float64, 0x500), np.int32(9), np.float64(0.5))
+    assert [(sizes, arguments[1:]) for sizes, arguments in kernel.started] == [
+        ((2, 64), (9, np.float32(0.5))), ((2, 64), (9, 0.5)), ((2, 64), (9, 0.5))]
+    assert [type(arguments[1]) for _, arguments in kernel.started] == [np.uint32, np.uint32, np.int32]
+    assert [(function, int.from_bytes(words[4], "little")) for function, _, _, words in library.calls] == [
+        (1, 0x200), (2, 0x400)]

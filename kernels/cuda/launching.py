@@ -1,7 +1,7 @@
 """How a kernel is started without Numba's help, once Numba has compiled it.
 
 Numba looks at every argument of every launch to find out which compiled version fits, and hands it on through several
-layers of Python: for the 22 arguments of a convolution that takes many times as long as the kernel. But here an
+layers of Python: for the 23 arguments of a convolution that takes many times as long as the kernel. But here an
 argument's type is known: an array is a flat vector of some element type, a number has NumPy's type. So a compiled
 version is found by these types, the arguments are written into a buffer, one behind the other, and the driver's
 ``cuLaunchKernel`` gets a table of their addresses, which stays the same.

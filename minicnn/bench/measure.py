@@ -24,6 +24,9 @@ from minicnn.bench.process import Unsupported, Worker, WorkerError
 #: An operation is short: its turn is this share of a network's.
 OPERATION_SHARE = 0.2
 
+#: Training steps after which memory is read.
+MEMORY_STEPS = 8
+
 
 @dataclass
 class Options:
@@ -345,7 +348,7 @@ class Bench:
             for name in self.process_names:
                 self.progress(f"memory: {name}, {work.name}")
                 try:
-                    _, worker = self.first_step(name, work, steps=2 * works.BATCHES)
+                    _, worker = self.first_step(name, work, steps=MEMORY_STEPS)
                     with worker:
                         use = worker.ask("memory")
                 except WorkerError as error:

@@ -10,10 +10,15 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from minicnn.datasets.digits import load_data
+
 #: Batch of the operations with the networks' shapes: the documents'. The three large convolutions have 8.
 OPERATION_BATCH = 32
-#: Different batches that a network is fed with, in turn.
-BATCHES = 4
+#: Different images that a network is fed with, batch by batch in turn; at least ``FEWEST_BATCHES`` of them.
+IMAGES, FEWEST_BATCHES = 2048, 4
+
+#: Of the height of an image of digits in one channel, the share that is border on either side: MNIST's.
+BORDER = 4 / 28
 
 
 @dataclass(frozen=True)
@@ -94,22 +99,51 @@ class Work:
 def make_arrays(work, seed=0):
     """The arrays of a work: ``{name: ndarray}``, the same for the same seed.
 
-    Numbers are float32 in [-0.5, 0.5); images in [0, 1), as after division by 255; labels are class numbers; "y"
-    beside "dy" is the output of the forward pass of which this is the backward pass.
+    Numbers are float32 in [-0.5, 0.5); "images" and their "labels" are handwritten digits; labels alone are random
+    class numbers; "y" beside "dy" is the output of the forward pass of which this is the backward pass.
     """
     generator = np.random.default_rng(seed)
-    arrays = {}
+    arrays = digits(work.shapes["images"], generator) if "images" in work.shapes else {}
     for name, shape in work.shapes.items():
+        if name in arrays:
+            continue
         if name == "labels":
             arrays[name] = generator.integers(0, 10, shape)
         elif name == "velocity" or name.endswith("_moment"):
             arrays[name] = np.zeros(shape, np.float32)
         else:
-            arrays[name] = generator.random(shape, np.float32) - np.float32(0 if name == "images" else 0.5)
+            arrays[name] = generator.random(shape, np.float32) - np.float32(0.5)
     if work.job.endswith("_backward") and "y" in arrays:
         import kernels.reference
         arrays["y"] = getattr(kernels.reference, work.job.replace("_backward", "_forward"))(arrays["y"])
     return arrays
+
+
+def digits(shape, generator):
+    """Pictures of handwritten digits, ``(batches, batch, H, W, C)`` float32 in [0, 1], and their labels.
+
+    How many numbers relu and pooling let through depends on what a network sees, and with it the time of kernels that
+    leave zeros out. So these are the digits that ship with MiniCNN, enlarged: with one channel as MNIST's are, white on
+    black with a border, with more of them in two random colours and without.
+    """
+    (x, y), (more_x, more_y) = load_data()
+    count, (height, width, channels) = math.prod(shape[:2]), shape[2:]
+    order = np.resize(generator.permutation(len(x) + len(more_x)), count)
+    small = np.concatenate([x, more_x])[order].astype(np.float32) / 16
+    border = round(BORDER * height) if channels == 1 else 0
+    down, across = (enlargement(size - 2 * border) for size in (height, width))
+    images = np.pad(down @ small @ across.T, ((0, 0), (border, border), (border, border)))[..., np.newaxis]
+    if channels > 1:
+        ink, paper = generator.random((2, count, 1, 1, channels), np.float32)
+        images = paper + images * (ink - paper)
+    return {"images": images.reshape(shape), "labels": np.concatenate([y, more_y])[order].astype(np.int64).reshape(
+        shape[:2])}
+
+
+def enlargement(size, small=8):
+    """A matrix that makes ``size`` numbers of ``small``, on straight lines between them."""
+    places = np.linspace(0, small - 1, size, dtype=np.float32)
+    return np.maximum(0, 1 - np.abs(places[:, np.newaxis] - np.arange(small, dtype=np.float32)))
 
 
 def convolutions():
@@ -189,10 +223,13 @@ def ladder(backend):
 
 def networks(section, names, batches):
     """Training, inference or scaling of the networks ``names`` at every batch size."""
-    return [Work(section, f"{name} batch {batch}", name,
-                 {"images": (BATCHES, batch, *NETWORKS[name].image), "labels": (BATCHES, batch)}, {"batch": batch},
-                 images=batch)
-            for name in names for batch in batches]
+    def work(name, batch):
+        count = max(FEWEST_BATCHES, IMAGES // batch)
+        return Work(section, f"{name} batch {batch}", name,
+                    {"images": (count, batch, *NETWORKS[name].image), "labels": (count, batch)}, {"batch": batch},
+                    images=batch)
+
+    return [work(name, batch) for name in names for batch in batches]
 
 
 def machine():

@@ -115,8 +115,46 @@ def test_arrays_are_the_same_each_time_and_fit():
     first, second = works.make_arrays(work), works.make_arrays(work)
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert {name: array.shape for name, array in first.items()} == work.shapes
-    assert first["images"].dtype == np.float32 and first["images"].min() >= 0 and first["images"].max() < 1
+    assert first["images"].dtype == np.float32 and first["labels"].dtype == np.int64
     assert json.loads(json.dumps(work.as_dict()))["job"] == "mnist_cnn"
+
+
+@pytest.mark.parametrize("name, batch, batches", [("mnist_cnn", 32, 64), ("cifar_cnn", 512, 4), ("mnist_cnn", 4096, 4)])
+def test_networks_see_digits_in_batches_enough(name, batch, batches):
+    work = small(name=name, batch=batch)
+    assert work.shapes["images"][:2] == work.shapes["labels"] == (batches, batch)
+
+
+def test_digits_in_one_channel_are_white_on_black_with_a_border():
+    found = works.digits((2, 900, 28, 28, 1), np.random.default_rng(0))
+    images = found["images"].reshape(1800, 28, 28)
+    assert images.min() == 0 and images.max() == 1 and 0.4 < (images == 0).mean() < 0.8
+    assert not images[:, [0, 3, 24, 27]].any() and not images[:, :, [0, 3, 24, 27]].any()
+    # between the ends of the enlargement stand the digits themselves; the set has 1,797, so three come twice
+    assert set(np.unique(16 * images[:, [4, 4, 23, 23], [4, 23, 4, 23]])) <= set(range(17))
+    assert len({image.tobytes() for image in images}) == len({image.tobytes() for image in images[:1797]})
+    (x, y), (more_x, more_y) = works.load_data()
+    labels = dict(zip((image.tobytes() for image in np.concatenate([x, more_x])), np.concatenate([y, more_y])))
+    back = np.linalg.pinv(works.enlargement(20))
+    seen = np.rint(16 * back @ images[:, 4:24, 4:24] @ back.T).astype(np.uint8)
+    assert [labels[image.tobytes()] for image in seen] == found["labels"].ravel().tolist()
+
+
+def test_digits_in_more_channels_have_two_colours():
+    images = works.digits((1, 50, 24, 24, 3), np.random.default_rng(0))["images"][0]
+    assert images.shape == (50, 24, 24, 3) and images.min() >= 0 and images.max() <= 1
+    for image in images:  # every colour lies between two: the pixels are on a line
+        spread = np.linalg.svd((image - image.mean((0, 1))).reshape(-1, 3), compute_uv=False)
+        assert spread[1] < 1e-3 * spread[0]
+
+
+@pytest.mark.parametrize("size", [1, 8, 20, 28])
+def test_an_enlargement_keeps_what_is_even_and_the_ends(size):
+    matrix = works.enlargement(size)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose((matrix @ np.arange(8))[[0, -1]], [0, 7 if size > 1 else 0], atol=1e-5)
+    if size == 8:
+        np.testing.assert_array_equal(matrix, np.eye(8))
 
 
 @pytest.mark.parametrize("work", works.operations(), ids=lambda work: work.name)

@@ -54,7 +54,7 @@ def training(summary, pyplot):
     axes.set_ylabel("images per second")
     axes.margins(y=0.16)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
+    legend(figure)
     axes.set_title(f"Training ({machine(summary)})", loc="left", fontsize=11)
     return figure
 
@@ -90,9 +90,14 @@ def roofline(summary, pyplot):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(ncols=min(4, len(names)), loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    legend(figure)
     axes.set_title(f"Roofline: convolution passes and dense layers\n({machine(summary)})", loc="left", fontsize=11)
     return figure
+
+
+def legend(figure):
+    """Who is who, below the picture, in columns of so many names as its width has room for."""
+    figure.legend(ncols=int(figure.get_figwidth() // 2.3), loc="outside lower center", frameon=False)
 
 
 def label(name):

@@ -444,6 +444,21 @@ def test_pictures_are_written(summary, tmp_path):
     assert plots.write({**summary, "timings": []}, tmp_path) == []
 
 
+def test_the_names_of_all_contestants_fit_below_few_bars():
+    from matplotlib import pyplot
+    names = ["cpu", "im2col", *contestants.PEERS]
+    few = {"timings": [{"section": "training", "work": "mnist_cnn batch 32", "contestant": name, "rate": 1e4}
+                       for name in names], "machine": {"processor": "a processor"}, "options": {"threads": 2}}
+    figure = plots.training(few, pyplot)
+    figure.canvas.draw()
+    legend, = figure.legends
+    inside = legend.get_window_extent()
+    assert len(legend.get_texts()) == len(names)
+    assert inside.x0 >= 0 and inside.y0 >= 0 and inside.x1 <= figure.bbox.width
+    assert figure.axes[0].get_window_extent().width > 0.7 * figure.bbox.width
+    pyplot.close(figure)
+
+
 def test_turns_rotate():
     assert [measure.rotated(["a", "b", "c"], turn) for turn in range(4)] == [
         ["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]

@@ -145,7 +145,6 @@ def measure_convolution(report, name, image, outputs, padding, images):
     import torch
 
     from kernels import cuda
-    from kernels.cuda import conv2d
     torch.backends.cudnn.benchmark = True
     height, width, channels = image
     pads, out = ((padding, padding),) * 2, (height + 2 * padding - 2, width + 2 * padding - 2)
@@ -155,9 +154,7 @@ def measure_convolution(report, name, image, outputs, padding, images):
     x, w, dy = (cuda.asarray(array) for array in host)
     errors = _errors(host, padding, [cuda.conv2d_forward(x, w, None, 1, pads),
                                      *cuda.conv2d_backward(dy, x, w, 1, pads)[:2]])
-    ours = {"forward": lambda: cuda.conv2d_forward(x, w, None, 1, pads),
-            "dx": lambda: conv2d.input_gradient_product(dy, None, x.shape, w, (1, 1), pads),
-            "dw": lambda: conv2d.weight_gradients(dy, None, x, w.shape, (1, 1), pads)}
+    ours = passes(x, w, dy, pads)
     tx, tw, tdy = _torch_arrays(host, torch.float32)
     theirs = {"forward": lambda: torch.nn.functional.conv2d(tx, tw, padding=padding),
               "dx": lambda: _torch_backward(tdy, tx, tw, padding, [True, False, False]),
@@ -172,6 +169,15 @@ def measure_convolution(report, name, image, outputs, padding, images):
                 theirs[kind], torch.cuda.synchronize) / 1e9
         torch.backends.cudnn.allow_tf32 = False
         report.add("convolution", **row, share_of_cudnn=row["gflops"] / row["cudnn"])
+
+
+def passes(x, w, dy, pads):
+    """The calls of a convolution's forward pass, dx and dw, by name."""
+    from kernels import cuda
+    from kernels.cuda import conv2d
+    return {"forward": lambda: cuda.conv2d_forward(x, w, None, 1, pads),
+            "dx": lambda: conv2d.input_gradient_product(dy, None, x.shape, w, (1, 1), pads),
+            "dw": lambda: conv2d.weight_gradients(dy, None, x, w.shape, (1, 1), pads)}
 
 
 def _errors(host, padding, got):

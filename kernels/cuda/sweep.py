@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 from . import tiles
-from .measure import CONVOLUTIONS, seconds_per_call
+from .measure import CONVOLUTIONS, passes, seconds_per_call
 
 #: Of ``measure.CONVOLUTIONS``: which, and with how many images.
 CASES = [(name, images) for name in ("document 2, first", "document 2, second", "document 2, third",
@@ -30,21 +30,15 @@ CASES += [("28x28, 128 to 128", 32), ("56x56, 64 to 64", 32)]
 BLOCKS = (1, 64, 132, 256, 384, 512, 1024)
 
 
-def passes(image, outputs, padding, images):
-    """The calls of a convolution's forward pass, dx and dw on random numbers, by name."""
+def calls(image, outputs, padding, images):
+    """The passes of a convolution on random numbers, by name; without dx for a first layer, where nobody needs it."""
     from kernels import cuda
-    from kernels.cuda import conv2d
     height, width, channels = image
     pads, out = ((padding, padding),) * 2, (height + 2 * padding - 2, width + 2 * padding - 2)
     rng = np.random.default_rng(0)
     x, w, dy = (cuda.asarray(rng.normal(size=shape).astype(np.float32)) for shape in
                 ((images, *image), (3, 3, channels, outputs), (images, *out, outputs)))
-    found = {"forward": lambda: cuda.conv2d_forward(x, w, None, 1, pads),
-             "dx": lambda: conv2d.input_gradient_product(dy, None, x.shape, w, (1, 1), pads),
-             "dw": lambda: conv2d.weight_gradients(dy, None, x, w.shape, (1, 1), pads)}
-    if channels <= 3:
-        del found["dx"]  # a first layer's is never needed
-    return found
+    return {name: call for name, call in passes(x, w, dy, pads).items() if name != "dx" or channels > 3}
 
 
 def times(call, wait):
@@ -69,7 +63,7 @@ def main(arguments=None):
     from kernels import cuda
     rows, ratios = [], []
     for name, images in CASES:
-        for kind, call in passes(*CONVOLUTIONS[name][:3], images).items():
+        for kind, call in calls(*CONVOLUTIONS[name][:3], images).items():
             found, own = times(call, cuda.synchronize)
             best = min(found, key=found.get)
             ratios.append(found[own] / found[best])

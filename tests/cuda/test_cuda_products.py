@@ -196,6 +196,6 @@ def test_the_sweep_finds_the_fastest_plan_and_the_chosen_one(monkeypatch):
     from kernels.cuda import sweep, tiles
     monkeypatch.setattr(sweep, "BLOCKS", (1, 8))
     monkeypatch.setattr(sweep, "seconds_per_call", lambda call, *_: len(call().shape))
-    found, own = sweep.times(sweep.passes((3, 3, 4), 4, 0, 1)["forward"], None)
+    found, own = sweep.times(sweep.calls((3, 3, 4), 4, 0, 1)["forward"], None)
     assert own in found and {plan.tile for plan in found} == set(tiles.SPEED)
     assert set(found.values()) == {4}

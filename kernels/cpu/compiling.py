@@ -51,8 +51,12 @@ def _fingerprint():
 
 
 #: What all compiled functions have in common. Python may go on meanwhile (``nogil``), and a division by zero gives
-#: infinity: Python's way would test every divisor, and no loop with a test in it can be vectorised.
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+#: infinity: Python's way would test every divisor, and no loop with a test in it can be vectorised. And nobody counts
+#: references to arrays (``_nrt``, Numba's run-time memory): the caller holds them all as long as a kernel runs, while
+#: two workers that count up and down in the same place, once for each array that a part is handed, wait for each other.
+#: So no kernel can make an array.
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
 
 def kernel(function):
     """Decorator of a function that Python calls: compiled for the types of the first call, and kept on disk."""

@@ -291,8 +291,9 @@ def add_splits(workers, *arguments):
 @part
 def add_splits_share(worker, workers, partial, dw, sums, db):
     """``dw[i] = sum_s partial[s, i]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
-    splits, total = len(partial), share_of(dw, worker, workers)
-    total[:] = share_of(partial[0], worker, workers)
+    splits, total, first = len(partial), share_of(dw, worker, workers), share_of(partial[0], worker, workers)
+    for i in range(len(total)):
+        total[i] = first[i]
     for s in range(1, splits):
         addend = share_of(partial[s], worker, workers)
         for i in range(len(total)):

@@ -113,8 +113,8 @@ def vectors(x, w, b=None, stride=1, padding=NO_PADDING):
 
 
 @part
-def _vectors_share(worker, workers, x, row, step, image_size, w, bias, y, pixels, outputs, lanes):
-    images = len(y) // (pixels * outputs)
+def _vectors_share(worker, workers, x, row, step, out, image_size, w, bias, y, outputs, lanes):
+    pixels, images = len(row), len(y) // (len(row) * outputs)
     for image in range(images * worker // workers, images * (worker + 1) // workers):
         for p in range(pixels):
             inputs = (image * image_size + row[p],)
@@ -122,7 +122,7 @@ def _vectors_share(worker, workers, x, row, step, image_size, w, bias, y, pixels
                 tile = simd.tile_of(bias, o, 1, 1)
                 for k in range(len(step)):
                     tile = simd.tile_add_outer(tile, x, inputs, step, k, w, k * len(bias) + o)
-                simd.tile_store(tile, y, ((image * pixels + p) * outputs + o,), min(lanes, outputs - o))
+                simd.tile_store(tile, y, (image * pixels * outputs + out[p] + o,), min(lanes, outputs - o))
 
 
 @kernel
@@ -136,10 +136,9 @@ def register_tile(x, w, b=None, stride=1, padding=NO_PADDING):
 
 
 @part
-def _register_tile_share(worker, workers, x, row, step, image_size, w, bias, y, pixels, outputs, lanes):
-    zero, no = np.int64(0), np.bool_(False)
+def _register_tile_share(worker, workers, x, row, step, out, image_size, w, bias, y, outputs, lanes):
+    zero, no, pixels = np.int64(0), np.bool_(False), len(row)
     images = len(y) // (pixels * outputs)
-    out = np.arange(pixels) * outputs
     for image in range(images * worker // workers, images * (worker + 1) // workers):
         for o in range(0, outputs, simd.PANEL * lanes):
             width = min(simd.PANEL * lanes, outputs - o)
@@ -187,8 +186,8 @@ def _tabled(run, x, w, b, stride, padding):
     weights[:, :shape[3]] = w.reshape(step.size, shape[3])
     bias[:shape[3]] = 0 if b is None else b
     y = np.empty(shape, x.dtype)
-    threads.run(run, y.size * step.size, x.reshape(-1), row.ravel(), step.ravel(), height * width * channels,
-                weights.reshape(-1), bias, y.reshape(-1), shape[1] * shape[2], shape[3], lanes)
+    threads.run(run, y.size * step.size, x.reshape(-1), row.ravel(), step.ravel(), np.arange(row.size) * shape[3],
+                height * width * channels, weights.reshape(-1), bias, y.reshape(-1), shape[3], lanes)
     return y
 
 

@@ -85,7 +85,10 @@ def _row_function(context, module, compiled, arguments):
     return function
 
 
-@part
+@part(inline="always")
 def share_of(vector, worker, workers):
-    """One worker's part of a vector. (Loops from 0 to its length are vectorised, those over part of a range not.)"""
+    """One worker's part of a vector. (Loops from 0 to its length are vectorised, those over part of a range not.)
+
+    It becomes part of its callers: where no references are counted, a compiled function cannot return an array.
+    """
     return vector[len(vector) * worker // workers:len(vector) * (worker + 1) // workers]

@@ -14,7 +14,7 @@ from strategies import FLOATS, assert_close, assert_sums, conv2d_cases, dense_ca
 
 import kernels
 from kernels import cpu, im2col, reference
-from kernels.cpu import conv2d, ladder, setups, threads, winners, workspace
+from kernels.cpu import compiling, conv2d, convolution, ladder, setups, threads, winners, workspace
 from kernels.cpu.exponential import exponential
 
 FEW = settings(max_examples=40, deadline=None)
@@ -399,6 +399,15 @@ def test_read_only_arguments_need_no_other_kernel():
     x.flags.writeable = w.flags.writeable = False
     np.testing.assert_array_equal(cpu.conv2d_forward(x, w), y)
     assert len(conv2d.convolve.signatures) == compiled
+
+
+def test_kernels_count_no_references():
+    fresh = numba.njit(**compiling.OPTIONS)(convolution.add_splits.py_func)
+    partial, sums, dw, db = values(1, (3, 8)), values(2, (3, 2)), np.empty(8), np.empty(2)
+    threads.run(fresh, 0, partial, dw, sums, db)
+    np.testing.assert_allclose(dw, partial.sum(axis=0))
+    (text,) = fresh.inspect_llvm().values()
+    assert "add_splits" in text and "NRT_" not in text
 
 
 @pytest.mark.parametrize("number, error", [(0, ValueError), (10_000, ValueError), (True, TypeError), (1.5, TypeError)])

@@ -1,24 +1,27 @@
 """Two-dimensional convolution on all cores: what Python calls. The formulas stand in ``reference/conv2d.py``.
 
-What depends on the shapes alone is in ``setups.py``, the kernels are in ``convolution.py``, and those of certain
-gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
+A call is found among those that are known (``calls.py``) or is prepared: its arguments are checked, and what depends on
+the shapes alone comes from ``setups.py``. Then it runs the kernels, which are in ``convolution.py``, and those of
+certain gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import NO_PADDING, arrays
 from . import setups, simd, threads, workspace
+from .calls import Calls, writeable
 from .checks import checks
 from .convolution import add_splits, convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .winners import backward_from_winners, count_positive
-from .workspace import constant, flat
+from .workspace import constant
 
 
 def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
@@ -26,18 +29,31 @@ def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
 
     Parameters, results and errors as in ``reference.conv2d_forward``.
     """
-    return _forward(*checks.conv2d_forward(x, w, b, stride, padding), relu=False)
+    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding))
+    return run_forward(call, x, w, b, relu=False)
 
 
 def conv2d_relu_forward(x, w, b=None, stride=1, padding=NO_PADDING):
     """``relu(conv2d_forward(...))``; the tile takes the maximum with 0 just before it leaves its registers."""
-    return _forward(*checks.conv2d_forward(x, w, b, stride, padding), relu=True)
+    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding))
+    return run_forward(call, x, w, b, relu=True)
+
+
+def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
+    """``y, argmax = max_pool2d_forward(relu(conv2d_forward(...)), pool_size)``, in windows that do not overlap.
+
+    What the convolution gives is pooled while it is in the cache, and pixels that no window covers are not computed.
+    """
+    (x, w, b), call = _pooled_forward_calls.find((x, w, b), (stride, padding, pool_size))
+    argmax = workspace.empty(call.shape, call.places)
+    return run_forward(call, x, w, b, True, argmax), argmax
 
 
 def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
     """``dx`` (or None), ``dw`` and ``db``, as in ``reference.conv2d_backward``; ``out`` as in ``kernels.OUT``."""
-    dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, stride, padding)
-    return _backward(dy, None, x, w, stride, padding, input_gradient, gradients_of(w, out))
+    arrays, call = _backward_calls.find((dy, x, w, *(out or NO_PLACES)), (stride, padding, bool(input_gradient)))
+    dy, x, w, *places = arrays
+    return run_backward(call, dy, None, None, x, w, *places)
 
 
 def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
@@ -46,19 +62,9 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
     Both passes that read dy drop the rest as they read it, so the masked dy is never written to memory; and where few
     pixels are left, only those are looked at (``winners.py``): relu is like a pooling with windows of one pixel.
     """
-    dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, stride, padding, y)
-    return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out))
-
-
-def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
-    """``y, argmax = max_pool2d_forward(relu(conv2d_forward(...)), pool_size)``, in windows that do not overlap.
-
-    What the convolution gives is pooled while it is in the cache, and pixels that no window covers are not computed.
-    """
-    x, w, b, stride, padding, shape = checks.conv2d_forward(x, w, b, stride, padding)
-    pool_size, shape = checks.windows_side_by_side(shape, pool_size)
-    argmax = workspace.empty(shape, np.uint8 if math.prod(pool_size) <= 256 else np.int32)
-    return _forward(x, w, b, stride, padding, shape, True, pool_size, argmax), argmax
+    arrays, call = _relu_calls.find((dy, y, x, w, *(out or NO_PLACES)), (stride, padding, bool(input_gradient)))
+    dy, y, x, w, *places = arrays
+    return run_backward(call, dy, y, None, x, w, *places)
 
 
 def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PADDING, pool_size=2,
@@ -68,20 +74,15 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     Only the winners of the windows are looked at, where that pays (``winners.py``), for dw also where images have few
     channels (``picked.py``).
     """
-    x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
-    pool_size, y_shape = checks.windows_side_by_side(shape, pool_size)
-    dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
-    argmax = checks.window_places(argmax, y_shape, pool_size)
-    argmax = argmax.astype(np.uint8 if math.prod(pool_size) <= 256 else np.int32, copy=False)
-    return _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients_of(w, out), pool_size, argmax)
+    arrays, call = _pooled_calls.find((dy, y, argmax, x, w, *(out or NO_PLACES)),
+                                      (stride, padding, pool_size, bool(input_gradient)))
+    dy, y, argmax, x, w, *places = arrays
+    checks.window_places(argmax, dy.shape, call.window)  # its numbers
+    return run_backward(call, dy, y, argmax, x, w, *places)
 
 
-def gradients_of(w, out):
-    """``dw, db``, to be written: new arrays, or those in ``out``."""
-    dw, db = out or (None, None)
-    return (workspace.empty(w.shape, w.dtype) if dw is None else checks.target("out[0]", dw, w.shape, w.dtype),
-            np.empty(w.shape[-1], w.dtype) if db is None else checks.target("out[1]", db, w.shape[-1:], w.dtype))
-
+#: For ``out``: dw and db have no places yet.
+NO_PLACES = (None, None)
 
 #: Where fewer than this share of a convolution's pixels have a gradient, to look for them pays.
 FEW = 0.45
@@ -91,97 +92,197 @@ FEW = 0.45
 SAMPLE = 512
 
 # of a convolution without pooling
-_NO_WINDOW, _NO_PLACES = (0, 0), np.empty(0, np.uint8)
+_NO_WINDOW, _NO_ARGMAX = (0, 0), np.empty(0, np.uint8)
 
 
-def _forward(x, w, b, stride, padding, shape, relu, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
-    y = workspace.empty(shape, x.dtype)
-    workers = threads.get_num_threads()
-    setup = setups.convolution(x.shape, w.shape, stride, padding, _before_pooling(shape, pool_size), x.dtype, workers,
-                               pool_size[0])
-    if b is None:
-        bias = constant(0, setup.columns, x.dtype)
-    elif setup.columns == shape[3]:
-        bias = flat(b)
-    else:
+class Forward(NamedTuple):
+    """What the forward passes of one kind have in common."""
+
+    shape: tuple  # of the result
+    window: tuple  # of the pooling behind it, if there is one,
+    places: np.dtype  # and the type of places in it
+    workers: int
+    images: int
+    outputs: int
+    work: int
+    bias: np.ndarray  # zeros
+    setup: setups.Convolution
+
+
+class Backward(NamedTuple):
+    """What the backward passes of one kind have in common."""
+
+    geometry: tuple  # of a convolution: shapes of x and w, stride, padding, rows and columns of y, type, workers
+    window: tuple
+    work: int
+    input_gradient: bool
+    winners: setups.Winners | None
+    dots: setups.Dots | None
+    spread: setups.Spread | None
+    picked: setups.Picked | None
+    correlation: setups.Correlation | None
+
+
+def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, window=_NO_WINDOW):
+    """``Forward``, for a result of that ``shape``, with the rows and columns ``y_shape``."""
+    workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
+    setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window[0])
+    work = setup.work * x_shape[0] // threads.PRODUCTS
+    return Forward(shape, window, _places_type(window), workers, x_shape[0], w_shape[3], work,
+                   constant(0, setup.columns, dtype), setup)
+
+
+def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, input_gradient, window=_NO_WINDOW,
+                  few=False):
+    """``Backward``; ``few`` if there may be winners enough to look at them alone."""
+    workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
+    geometry = x_shape, w_shape, stride, padding, result, dtype, workers
+    if x_shape[0] == 0:
+        return Backward(geometry, window, 0, input_gradient, None, None, None, None, None)
+    winners = setups.winners(*geometry, (window[0] or 1, window[1] or 1)) if few else None
+    work = math.prod(w_shape) * x_shape[0] * math.prod(result) // threads.PRODUCTS
+    dots = spread = None
+    if input_gradient:
+        dots = setups.dots(*geometry, masked)
+        spread = None if dots else setups.gather(*geometry, masked) or setups.spread(*geometry, masked)
+    picked = setups.picked(*geometry, window)
+    return Backward(geometry, window, work, input_gradient, winners, dots, spread, picked,
+                    None if picked else setups.correlation(*geometry))
+
+
+def _prepare_forward(arrays, settings):
+    x, w, b, stride, padding, shape = checks.conv2d_forward(*arrays, *settings)
+    return tuple(map(writeable, (x, w, b))), forward_call(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, shape)
+
+
+def _prepare_pooled_forward(arrays, settings):
+    *settings, pool_size = settings
+    x, w, b, stride, padding, shape = checks.conv2d_forward(*arrays, *settings)
+    window, shape = checks.windows_side_by_side(shape, pool_size)
+    return tuple(map(writeable, (x, w, b))), forward_call(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, shape,
+                                                          window)
+
+
+def _prepare_backward(arrays, settings):
+    dy, x, w, dw, db = arrays
+    *settings, input_gradient = settings
+    dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, *settings)
+    check_places(w, dw, db)
+    return (writeable(dy), writeable(x), writeable(w), dw, db), backward_call(
+        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, False, input_gradient)
+
+
+def _prepare_relu(arrays, settings):
+    dy, y, x, w, dw, db = arrays
+    *settings, input_gradient = settings
+    dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, *settings, y)
+    check_places(w, dw, db)
+    return (writeable(dy), writeable(y), writeable(x), writeable(w), dw, db), backward_call(
+        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, True, input_gradient, few=True)
+
+
+def _prepare_pooled(arrays, settings):
+    dy, y, argmax, x, w, dw, db = arrays
+    stride, padding, pool_size, input_gradient = settings
+    x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
+    window, y_shape = checks.windows_side_by_side(shape, pool_size)
+    dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
+    argmax = checks.window_places(argmax, y_shape, window).astype(_places_type(window), copy=False)
+    check_places(w, dw, db)
+    return (*map(writeable, (dy, y, argmax, x, w)), dw, db), backward_call(
+        x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, input_gradient, window, few=True)
+
+
+def check_places(w, dw, db):
+    """Check the places for the gradients of w and of the bias, if there are any."""
+    for name, place, shape in (("out[0]", dw, w.shape), ("out[1]", db, w.shape[-1:])):
+        if place is not None:
+            checks.target(name, place, shape, w.dtype)
+
+
+_forward_calls, _pooled_forward_calls = Calls(_prepare_forward), Calls(_prepare_pooled_forward)
+_backward_calls, _relu_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_relu), Calls(_prepare_pooled)
+
+
+def run_forward(call, x, w, b, relu, argmax=_NO_ARGMAX):
+    """The result of a call, of a convolution or a dense layer."""
+    y = workspace.empty(call.shape, x.dtype)
+    setup, bias = call.setup, call.bias
+    if b is not None and setup.columns == call.outputs:
+        bias = b
+    elif b is not None:
         bias = np.zeros(setup.columns, x.dtype)
-        bias[:shape[3]] = b
+        bias[:call.outputs] = b
     padded, weights, unpooled = workspace.scratch(setup.scratch)
-    threads.run(convolve, setup.work * len(x) // threads.PRODUCTS, *setup.tables, len(x), flat(x), padded, flat(w),
-                setup.packs, weights, bias, y.reshape(-1), shape[3], setup.lanes, relu, unpooled, argmax.reshape(-1),
-                *pool_size, workers=workers)
+    threads.run(convolve, call.work, *setup.tables, call.images, x.ravel(), padded, w.ravel(), setup.packs, weights,
+                bias, y.ravel(), call.outputs, setup.lanes, relu, unpooled, argmax.ravel(), *call.window,
+                workers=call.workers)
     return y
 
 
-def _backward_through_relu(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size=_NO_WINDOW,
-                           argmax=_NO_PLACES):
-    """From the winners alone where that pays, else from all pixels; without a pooling windows have one pixel."""
-    workers, window = threads.get_num_threads(), (pool_size[0] or 1, pool_size[1] or 1)
-    setup = setups.winners(x.shape, w.shape, stride, padding, _before_pooling(dy.shape, pool_size), x.dtype, workers,
-                           window)
-    if setup and _few_count(y, window):
-        places = flat(argmax) if argmax.size > 0 else _first_places(y.size)
-        return _backward_from_winners(setup, workers, dy, y, places, x, w, stride, window, input_gradient, gradients)
-    return _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size, argmax)
+def run_backward(call, dy, y, argmax, x, w, dw, db):
+    """dx (or None), dw and db of a call, of a convolution or a dense layer.
 
-
-def _backward(dy, y, x, w, stride, padding, input_gradient, gradients, pool_size=_NO_WINDOW, argmax=_NO_PLACES):
-    dw, db = gradients
+    With y, dy counts only where y is above 0; with argmax, both are those of the pooling behind.
+    """
+    dx = workspace.empty(x.shape, x.dtype) if call.input_gradient else None
+    dw = workspace.empty(w.shape, w.dtype) if dw is None else dw
+    db = np.empty(w.shape[-1], w.dtype) if db is None else db
     if len(x) == 0:
         dw[...], db[...] = 0, 0
-        return np.empty_like(x) if input_gradient else None, dw, db
-    workers, masked = threads.get_num_threads(), y is not None
-    result = _before_pooling(dy.shape, pool_size)
-    geometry = x.shape, w.shape, stride, padding, result, x.dtype, workers
-    flat_dy = flat(dy)
-    gradient = flat_dy, flat(y) if masked else flat_dy, masked, flat(argmax), *pool_size
-    work = w.size * len(x) * math.prod(result) // threads.PRODUCTS
-    dx = None
-    if input_gradient:
-        dx = workspace.empty(x.shape, x.dtype)
-        dots = setups.dots(*geometry, masked)
-        if dots:
-            threads.run(spread_dots, work, *_dots(dots, gradient, dx, w, geometry), workers=workers)
-        else:
-            threads.run(spread, work, *_spreading(gradient, masked, dx, w, geometry), workers=workers)
-    picked = setups.picked(*geometry, pool_size)
-    setup = picked or setups.correlation(*geometry)
+    elif call.winners and _few_count(y, call.window):
+        _from_winners(call, dy, y, argmax, x, w, dx, dw, db)
+    else:
+        _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db)
+    return dx, dw, db
+
+
+def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
+    workers, masked = call.geometry[-1], y is not None
+    flat_dy = dy.ravel()
+    gradient = (flat_dy, y.ravel() if masked else flat_dy, masked, _NO_ARGMAX if argmax is None else argmax.ravel(),
+                *call.window)
+    if call.dots:
+        threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
+    elif call.spread:
+        threads.run(spread, call.work, *_spreading(call, gradient, dx, w), workers=workers)
+    setup = call.picked or call.correlation
     *scratch, partial = workspace.scratch(setup.scratch)
     sums = np.zeros(setup.sums, w.dtype)
     if setup.splits == 1:
         partial = dw
-    if picked:
-        threads.run(correlate_picked, work, *_picking(setup, scratch, dy, y, argmax, x, partial, sums), workers=workers)
+    if call.picked:
+        threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, partial, sums), workers=workers)
     else:
-        threads.run(correlate, work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
+        threads.run(correlate, call.work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
     if setup.splits == 1:
-        db[...] = sums[0, :w.shape[3]]
-        return dx, dw, db
-    threads.run(add_splits, partial.size, partial, dw.reshape(-1), sums, db, workers=workers)
-    return dx, dw, db
+        db[...] = sums[0, :len(db)]
+    else:
+        threads.run(add_splits, partial.size, partial, dw.ravel(), sums, db, workers=workers)
 
 
-def _backward_from_winners(setup, workers, dy, y, argmax, x, w, stride, pool_size, input_gradient, gradients):
-    dx = workspace.empty(x.shape if input_gradient else (0,), x.dtype)
-    dw, db = gradients
+def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
+    """From the winners alone; without a pooling windows have one pixel, which wins."""
+    setup, stride = call.winners, call.geometry[2]
+    window = call.window if argmax is not None else (1, 1)
     threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
-                *w.shape[:2], stride[1], len(x), flat(x), flat(dy), flat(y), argmax, *pool_size, setup.group,
-                setup.dw_group, flat(w), bool(input_gradient), dx.reshape(-1), dw.reshape(-1), db, setup.lanes,
-                setup.splits, setup.block, *workspace.scratch(setup.scratch), np.zeros(setup.sums, x.dtype),
-                workers=workers)
-    return dx if input_gradient else None, dw, db
+                *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
+                _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
+                w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
+                setup.lanes, setup.splits, setup.block, *workspace.scratch(setup.scratch),
+                np.zeros(setup.sums, x.dtype), workers=call.geometry[-1])
 
 
-def _few_count(y, pool_size):
+def _few_count(y, window):
     """Whether less than the share ``FEW`` of the pixels that were pooled to y have a gradient.
 
     A window has at most one, and none where y is 0. The same y always gives the same answer.
     """
-    size = math.prod(pool_size)
+    size = math.prod(window) or 1
     if size * FEW > 1:
         return True
     step = _sample_step(y.shape)
-    return count_positive(flat(y), step) < FEW * size * len(range(0, y.size, step))
+    return count_positive(y.ravel(), step) < FEW * size * len(range(0, y.size, step))
 
 
 @lru_cache(256)
@@ -196,42 +297,47 @@ def _sample_step(shape):
 
 def _first_places(count):
     """An argmax for windows of a single pixel."""
-    return constant(0, 1 << count.bit_length(), _NO_PLACES.dtype)
+    return constant(0, 1 << count.bit_length(), _NO_ARGMAX.dtype)
 
 
-def _before_pooling(shape, pool_size):
+def _places_type(window):
+    """The type of the places in a window."""
+    return np.dtype(np.uint8 if math.prod(window) <= 256 else np.int32)
+
+
+def _before_pooling(result, window):
     """Rows and columns of the convolution's result that windows cover, if there are windows; else all."""
-    return shape[1] * (pool_size[0] or 1), shape[2] * (pool_size[1] or 1)
+    return result[0] * (window[0] or 1), result[1] * (window[1] or 1)
 
 
-def _spreading(gradient, masked, dx, w, geometry):
+def _spreading(call, gradient, dx, w):
     """The arguments of ``convolution.spread_share``."""
-    setup = setups.gather(*geometry, masked)
-    if setup is None or (setup.padded and not arrays.is_finite(w)):  # where zeros of a border would give NaN
+    setup, geometry, masked = call.spread, call.geometry, gradient[2]
+    if setup.gathers and setup.padded and not arrays.is_finite(w):  # where zeros of a border would give NaN
         setup = setups.spread(*geometry, masked)
     shape, (kh, kw, channels, outputs) = geometry[:2]
     dy, weights, padded, windows = workspace.scratch(setup.scratch)
-    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient, dy, flat(w), weights,
-            constant(0, simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.reshape(-1), channels, outputs,
+    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient, dy, w.ravel(), weights,
+            constant(0, simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.ravel(), channels, outputs,
             setup.lanes, padded, windows, setup.windows, setup.pixels)
 
 
-def _dots(setup, gradient, dx, w, geometry):
+def _dots(call, gradient, dx, w):
     """The arguments of ``dots.dots_share``."""
-    shape, w_shape, _, _, result = geometry[:5]
-    return (shape[0], *setup.tables, *gradient, *workspace.scratch(setup.scratch), flat(w),
-            constant(0, max(PIXELS) * setup.lanes, dx.dtype), dx.reshape(-1), *shape[1:], *result, w_shape[3],
-            setup.lanes)
+    setup, (shape, w_shape, _, _, result, *_) = call.dots, call.geometry
+    return (shape[0], *setup.tables, *gradient, *workspace.scratch(setup.scratch), w.ravel(),
+            constant(0, max(PIXELS) * setup.lanes, dx.dtype), dx.ravel(), *shape[1:], *result, w_shape[3], setup.lanes)
 
 
 def _correlation(setup, scratch, gradient, x, partial, sums):
     """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
-    return (*setup.tables, setup.taps, len(x), flat(x), *gradient, *scratch,
-            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.reshape(-1), sums, setup.splits, setup.block,
+    return (*setup.tables, setup.taps, len(x), x.ravel(), *gradient, *scratch,
+            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.ravel(), sums, setup.splits, setup.block,
             setup.columns, setup.lanes)
 
 
-def _picking(setup, scratch, dy, y, argmax, x, partial, sums):
+def _picking(setup, scratch, gradient, x, partial, sums):
     """As ``_correlation``, for ``picked.picked_share``."""
-    return (*setup.tables, setup.start, setup.near, setup.taps, len(x), flat(x), flat(dy), flat(y), flat(argmax),
-            setup.windows, *scratch, partial.reshape(-1), sums, setup.splits, sums.shape[1], setup.lanes)
+    dy, y, _, argmax, *_ = gradient
+    return (*setup.tables, setup.start, setup.near, setup.taps, len(x), x.ravel(), dy, y, argmax, setup.windows,
+            *scratch, partial.ravel(), sums, setup.splits, sums.shape[1], setup.lanes)

@@ -4,44 +4,61 @@ from __future__ import annotations
 
 from .. import NO_PADDING
 from . import conv2d
+from .calls import Calls, writeable
 from .checks import checks
 
 
 def dense_forward(x, w, b=None):
     """``y[n, o] = b[o] + sum_i x[n, i] w[i, o]``, as in ``reference.dense_forward``."""
-    return _forward(*checks.dense_forward(x, w, b), relu=False)
+    (x, w, b), call = _forward_calls.find((x, w, b))
+    return conv2d.run_forward(call, x, w, b, relu=False)
 
 
 def dense_relu_forward(x, w, b=None):
     """``relu(dense_forward(...))``; the tile takes the maximum with 0 just before it leaves its registers."""
-    return _forward(*checks.dense_forward(x, w, b), relu=True)
+    (x, w, b), call = _forward_calls.find((x, w, b))
+    return conv2d.run_forward(call, x, w, b, relu=True)
 
 
 def dense_backward(dy, x, w, input_gradient=True, out=None):
     """``dx`` (or None), ``dw`` and ``db``, as in ``reference.dense_backward``; ``out`` as in ``kernels.OUT``."""
-    dy, x, w = checks.dense_backward(dy, x, w)
-    return _backward(dy, None, x, w, input_gradient, out)
+    arrays, call = _backward_calls.find((dy, x, w, *(out or conv2d.NO_PLACES)), (bool(input_gradient),))
+    dy, x, w, *places = arrays
+    return conv2d.run_backward(call, dy, None, None, x, w, *places)
 
 
 def dense_relu_backward(dy, y, x, w, input_gradient=True, out=None):
     """Gradients through ``dense_relu_forward``, from its result y: dy counts only where y is above 0."""
+    arrays, call = _relu_calls.find((dy, y, x, w, *(out or conv2d.NO_PLACES)), (bool(input_gradient),))
+    dy, y, x, w, *places = arrays
+    return conv2d.run_backward(call, dy, y, None, x, w, *places)
+
+
+def _prepare_forward(arrays, settings):
+    x, w, b = checks.dense_forward(*arrays)
+    return (writeable(x), writeable(w), writeable(b)), conv2d.forward_call(
+        *_as_convolution(x, w), (1, 1), x.dtype, (len(x), w.shape[1]))
+
+
+def _prepare_backward(arrays, settings):
+    dy, x, w, dw, db = arrays
+    dy, x, w = checks.dense_backward(dy, x, w)
+    conv2d.check_places(w, dw, db)
+    return (writeable(dy), writeable(x), writeable(w), dw, db), conv2d.backward_call(
+        *_as_convolution(x, w), (1, 1), x.dtype, False, *settings)
+
+
+def _prepare_relu(arrays, settings):
+    dy, y, x, w, dw, db = arrays
     dy, x, w, y = checks.dense_backward(dy, x, w, y)
-    return _backward(dy, _as_image(y), x, w, input_gradient, out)
+    conv2d.check_places(w, dw, db)
+    return (writeable(dy), writeable(y), writeable(x), writeable(w), dw, db), conv2d.backward_call(
+        *_as_convolution(x, w), (1, 1), x.dtype, True, *settings)
 
 
-def _forward(x, w, b, relu):
-    shape = (x.shape[0], 1, 1, w.shape[1])
-    y = conv2d._forward(_as_image(x), w.reshape(1, 1, *w.shape), b, (1, 1), NO_PADDING, shape, relu)
-    return y.reshape(x.shape[0], w.shape[1])
+def _as_convolution(x, w):
+    """Shapes of images and kernels of one pixel, stride and padding."""
+    return (len(x), 1, 1, x.shape[1]), (1, 1, *w.shape), (1, 1), NO_PADDING
 
 
-def _backward(dy, y, x, w, input_gradient, out):
-    dw, db = conv2d.gradients_of(w, out)
-    shape = (1, 1, *w.shape)
-    dx, _, _ = conv2d._backward(_as_image(dy), y, _as_image(x), w.reshape(shape), (1, 1), NO_PADDING, input_gradient,
-                                (dw.reshape(shape), db))
-    return dx if dx is None else dx.reshape(x.shape), dw, db
-
-
-def _as_image(rows):
-    return rows.reshape(rows.shape[0], 1, 1, rows.shape[1])
+_forward_calls, _backward_calls, _relu_calls = Calls(_prepare_forward), Calls(_prepare_backward), Calls(_prepare_relu)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import cpu
-from kernels.cpu import conv2d, plans, setups, workspace
+from kernels.cpu import calls, conv2d, plans, setups, workspace
 
 
 class Guarded:
@@ -48,6 +48,14 @@ def guarded(monkeypatch):
     return install
 
 
+@pytest.fixture(autouse=True)
+def no_call_is_known():
+    """What a test changes is to count: nothing that was prepared before or during another is used."""
+    calls.forget()
+    yield
+    calls.forget()
+
+
 @pytest.fixture
 def all_pixels(monkeypatch):
     """Let no gradient through relu or a pooling be computed from winners alone."""
@@ -68,6 +76,7 @@ def units_of(monkeypatch):
                setups.winners, plans.plan_of)
 
     def forget():
+        calls.forget()
         for cached in planned:
             cached.cache_clear()
 

@@ -164,7 +164,7 @@ def ways(monkeypatch):
 
         monkeypatch.setattr(conv2d, name, noted)
 
-    for name in ("_backward", "_backward_from_winners"):
+    for name in ("_from_all_pixels", "_from_winners"):
         note(name, getattr(conv2d, name))
     return taken
 
@@ -187,7 +187,7 @@ def test_relu_leaves_winners_where_it_lets_few_through(ways, images, size, paddi
         for a, e, scale, what in zip(got, expected, scales, ("dx", "dw", "db")):
             assert_sums(a, e, scale, what)
         assert cpu.conv2d_relu_backward(dy, y, x, w, stride, padding, False)[0] is None
-        assert set(ways) == {"_backward_from_winners" if share < conv2d.FEW else "_backward"}, share
+        assert set(ways) == {"_from_winners" if share < conv2d.FEW else "_from_all_pixels"}, share
         ways.clear()
 
 

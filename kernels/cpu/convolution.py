@@ -23,6 +23,9 @@ from .product import panel_width, product
 
 PANEL = simd.PANEL
 
+#: With so many pixels for each worker, every worker can pack all of the weights for itself.
+MANY_PIXELS = 256
+
 
 @kernel
 def convolve(workers, *arguments):
@@ -52,9 +55,10 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
     plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, terms = np.int64(0), np.bool_(False), len(step)
+    pixels = images * plan.out_height * plan.out_width
     for o in range(0, columns, PANEL * lanes):
         width = min(PANEL * lanes, columns - o)
-        first_unit, last_unit = units_of(worker, workers, units, o, width, columns)
+        first_unit, last_unit = units_of(worker, workers, units, pixels, o, width, columns)
         if first_unit == last_unit:
             continue
         weights, w_at, w_stride = w, o, columns
@@ -216,10 +220,10 @@ def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_h
     """
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, weights = np.int64(0), np.bool_(False), w_scratch[worker]
-    source, base, held_unit = dy, zero, -1
+    source, base, held_unit, pixels_of_dx = dy, zero, -1, images * plan.out_height * plan.out_width
     for c in range(0, channels, PANEL * lanes):
         used = min(PANEL * lanes, channels - c)
-        first_unit, last_unit = units_of(worker, workers, units, c, used, channels)
+        first_unit, last_unit = units_of(worker, workers, units, pixels_of_dx, c, used, channels)
         if first_unit == last_unit:
             continue
         width = panel_width(used, lanes)
@@ -305,13 +309,16 @@ def add_splits_share(worker, workers, partial, dw, sums, db):
 
 
 @part
-def units_of(worker, workers, units, before, width, columns):
+def units_of(worker, workers, units, pixels, before, width, columns):
     """A worker's units of one panel: the first and the one behind the last.
 
-    All panels' units are laid end to end, a unit of a panel ``width`` wide taking that much room, and the line is cut
-    in equal parts: so a worker packs few panels, and a narrow last panel counts for little. ``before`` columns lie in
-    the panels before this one.
+    Of many pixels a worker takes some units with all of their panels: what it reads and writes then stays in its own
+    cache, from layer to layer. Of few, a worker that takes few panels has less to pack: all panels' units are laid end
+    to end, a unit of a panel ``width`` wide taking that much room, and the line is cut in equal parts, so that a narrow
+    last panel counts for little. ``before`` columns lie in the panels before this one.
     """
+    if pixels >= MANY_PIXELS * workers and (units % workers == 0 or units >= 8 * workers):
+        return units * worker // workers, units * (worker + 1) // workers
     start, length = units * before, units * columns
     low, high = length * worker // workers - start, length * (worker + 1) // workers - start
     return (max(0, min(units, (low + width - 1) // width)), max(0, min(units, (high + width - 1) // width)))

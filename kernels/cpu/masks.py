@@ -35,6 +35,32 @@ def tile_exceeds(typing, tile, other):
 
 
 @intrinsic
+def tile_above(typing, tile, other):
+    """Where ``tile > other``; nowhere that one of them is NaN."""
+    mask = _mask(tile)
+
+    @elementwise(mask, tile, other)
+    def codegen(builder, model, a, b):
+        return builder.fcmp_ordered(">", a, b)
+
+    return mask(tile, other), codegen
+
+
+@intrinsic
+def tile_has_nan(typing, tile):
+    """Whether there is a NaN in a tile. (Two infinities that differ in sign make one on the way.)"""
+    def codegen(context, builder, signature, args):
+        vectors = [builder.extract_value(args[0], i) for i in range(len(tile))]
+        while len(vectors) > 1:
+            vectors = [builder.fadd(*pair) for pair in zip(vectors[::2], vectors[1::2])] + vectors[len(vectors) & ~1:]
+        lanes = builder.fcmp_unordered("uno", vectors[0], vectors[0])
+        bits = builder.bitcast(lanes, ir.IntType(lanes.type.count))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(tile), codegen
+
+
+@intrinsic
 def tile_equals(typing, tile, number):
     """Where ``tile``, of integers, equals a number."""
     mask = _mask(tile)
@@ -77,6 +103,45 @@ def tile_where(typing, mask, tile, other):
         return builder.select(which, a, b)
 
     return tile(mask, tile, other), codegen
+
+
+@intrinsic
+def tile_counters(typing, like):
+    """A tile of integers, as wide as the numbers of ``like``, all of them 0."""
+    tile = types.UniTuple(Vector(types.Integer.from_bitwidth(like.dtype.dtype.bitwidth), like.dtype.count), len(like))
+
+    def codegen(context, builder, signature, args):
+        model = Model(context, builder, tile)
+        return model.pack([ir.Constant(model.vector, None)] * len(tile))
+
+    return tile(like), codegen
+
+
+@intrinsic
+def tile_advance(typing, tile, mask, number):
+    """``number`` where ``mask``, else ``tile``, in which no number is larger than that.
+
+    Masks are as wide as numbers where they have no registers of their own, and then this takes two instructions.
+    """
+    @elementwise(tile, tile, mask)
+    def codegen(builder, model, a, which, value):
+        value = builder.trunc(value, a.type.element)
+        advanced = builder.select(which, model.broadcast(value), ir.Constant(model.vector, None))
+        return builder.select(builder.icmp_signed(">", advanced, a), advanced, a)
+
+    return tile(tile, mask, types.intp), codegen
+
+
+@intrinsic
+def tile_narrow(typing, tile, array):
+    """A tile of integers in the array's type, which is not wider."""
+    narrow = types.UniTuple(Vector(array.dtype, tile.dtype.count), len(tile))
+
+    @elementwise(narrow, tile)
+    def codegen(builder, model, a, _):
+        return a if a.type == model.vector else builder.trunc(a, model.vector)
+
+    return narrow(tile, array), codegen
 
 
 @intrinsic

@@ -67,11 +67,13 @@ def picked_share(worker, workers, sizes, row, step, out, start, near, taps, imag
             for o in range(0, columns, WIDEST * lanes):
                 used = min(WIDEST * lanes, columns - o)
                 width = panel_width(used, lanes)
-                pack_gradients(dy, y, argmax, low * columns + o, columns, used_windows, used, width, lanes, gradients,
-                               which, sums[split], o)
+                arguments = (dy, y, argmax, low * columns + o, columns, used_windows, used, width, gradients, which,
+                             sums[split], o)
                 if width == lanes:
+                    _pack_1(*arguments)
                     _tiles_1(four, step, start, used_windows, gradients, which, width, partial, to + o, taps, used)
                 else:
+                    _pack_2(*arguments)
                     _tiles_2(four, step, start, used_windows, gradients, which, width, partial, to + o, taps, used)
 
 
@@ -86,22 +88,29 @@ def put_side_by_side(x, base, count, near, lanes, four):
         e += lanes
 
 
-@part
-def pack_gradients(dy, y, argmax, at, columns, windows, used, width, lanes, gradients, which, sums, sums_at):
-    """``used`` columns of the pooled gradient, 0 where relu lets nothing through, and of argmax, to panels.
+def _packs(vectors):
+    """``pack(...)``: ``used`` columns of the pooled gradient, 0 where relu lets nothing through, and of argmax, to a
+    panel of so many vectors.
 
     ``sums[sums_at + o] += sum_q gradients[q, o]``.
     """
-    for o in range(0, width, lanes):
-        wide = min(lanes, used - o)
-        total = simd.tile_load(sums, (sums_at + o,), wide, 1)
+
+    def pack(dy, y, argmax, at, columns, windows, used, width, gradients, which, sums, sums_at):
+        total = simd.tile_load(sums, (sums_at,), used, vectors)
         for q in range(windows):
-            source, target = at + q * columns + o, q * width + o
-            gradient = simd.tile_positive(simd.tile_load(dy, (source,), wide, 1), simd.tile_load(y, (source,), wide, 1))
+            source, target = (at + q * columns,), (q * width,)
+            gradient = simd.tile_positive(simd.tile_load(dy, source, used, vectors),
+                                          simd.tile_load(y, source, used, vectors))
             total = simd.tile_plus(total, gradient)
-            simd.tile_store(gradient, gradients, (target,), lanes)
-            simd.tile_store(simd.tile_load_like(argmax, (source,), wide, gradient), which, (target,), lanes)
-        simd.tile_store(total, sums, (sums_at + o,), wide)
+            simd.tile_store(gradient, gradients, target, width)
+            simd.tile_store(simd.tile_load_like(argmax, source, used, gradient), which, target, width)
+        simd.tile_store(total, sums, (sums_at,), used)
+
+    pack.__name__ = pack.__qualname__ = f"pack_picked_{vectors}"  # no two functions of one name: see compiling.py
+    return part(pack)
+
+
+_pack_1, _pack_2 = _packs(1), _packs(2)
 
 
 def _tiles(vectors):

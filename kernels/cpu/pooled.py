@@ -11,7 +11,7 @@ from . import masks, simd
 from .parts import part
 
 #: Windows in a tile.
-ROWS = 4
+ROWS = 3
 
 
 @part
@@ -29,20 +29,50 @@ def pool_rows(source, column, rows, width, columns, used, pool_height, pool_widt
             start = (row * pool_height * width + j * pool_width) * columns + column
             end = to + (row * windows + j) * columns + column
             for c in range(0, used, lanes):
-                wide = min(lanes, used - c)
                 pixels = simd.spaced(start + c, pool_width * columns, count, ROWS)
-                largest = simd.tile_relu(simd.tile_load(source, pixels, wide, 1))
-                position = simd.tile_all(argmax, 0, largest)
-                at, n = 0, 0
-                for i in range(1, pool_height * pool_width):
-                    at, n = next_pixel(at, n, columns, width * columns, pool_width)
-                    pixel = simd.tile_load(source, simd.shifted(pixels, at), wide, 1)
-                    wins = masks.tile_exceeds(pixel, largest)
-                    largest = masks.tile_where(wins, pixel, largest)
-                    position = masks.tile_where(wins, simd.tile_all(argmax, i, largest), position)
                 results = simd.spaced(end + c, columns, count, ROWS)
-                simd.tile_store(largest, y, results, wide)
-                simd.tile_store(position, argmax, results, wide)
+                arguments = (source, pixels, columns, width * columns, pool_height, pool_width, y, argmax, results)
+                if c + lanes > used:
+                    _careful_maxima(*arguments, used - c)
+                elif not _maxima(*arguments):
+                    _careful_maxima(*arguments, lanes)
+
+
+@part
+def _maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results):
+    """A tile of ``pool_rows``, whole vectors: relu and the maxima of windows, and their places.
+
+    Returns whether that is all right: not if there is a NaN, which no comparison finds.
+    """
+    every, at, n = simd.whole(source), 0, 0
+    largest = simd.tile_load(source, pixels, every, 1)
+    total, largest = largest, simd.tile_relu(largest)
+    position = masks.tile_counters(largest)
+    for i in range(1, pool_height * pool_width):
+        at, n = next_pixel(at, n, right, down, pool_width)
+        pixel = simd.tile_load(source, simd.shifted(pixels, at), every, 1)
+        wins = masks.tile_above(pixel, largest)
+        largest = masks.tile_where(wins, pixel, largest)
+        position = masks.tile_advance(position, wins, i)
+        total = simd.tile_plus(total, pixel)
+    simd.tile_store(largest, y, results, every)
+    simd.tile_store(masks.tile_narrow(position, argmax), argmax, results, every)
+    return not masks.tile_has_nan(total)
+
+
+@part
+def _careful_maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results, used):
+    """The same for ``used`` channels, whatever there is."""
+    largest = simd.tile_relu(simd.tile_load(source, pixels, used, 1))
+    position, at, n = masks.tile_counters(largest), 0, 0
+    for i in range(1, pool_height * pool_width):
+        at, n = next_pixel(at, n, right, down, pool_width)
+        pixel = simd.tile_load(source, simd.shifted(pixels, at), used, 1)
+        wins = masks.tile_exceeds(pixel, largest)
+        largest = masks.tile_where(wins, pixel, largest)
+        position = masks.tile_advance(position, wins, i)
+    simd.tile_store(largest, y, results, used)
+    simd.tile_store(masks.tile_narrow(position, argmax), argmax, results, used)
 
 
 @part

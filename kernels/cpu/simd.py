@@ -74,6 +74,18 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(number, vector.count))
 
 
+@intrinsic
+def whole(typing, array):
+    """How many numbers of the array's type a vector has: a constant, where ``lanes`` is a number handed from Python.
+
+    A load or store of so many needs no test whether a part is meant.
+    """
+    def codegen(context, builder, signature, args):
+        return ir.Constant(INT64, Vector(array.dtype).count)
+
+    return types.intp(array), codegen
+
+
 @intrinsic(prefer_literal=True)
 def tile_of(typing, bias, at, rows, vectors):
     """A tile whose rows are all ``bias[at : at + vectors * lanes]``."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import FLOATS, assert_close, assert_sums, case_with_result, conv2d_cases, values
 
-from kernels import NO_PADDING, cpu, im2col
+from kernels import NO_PADDING, cpu, im2col, reference
 from kernels.cpu import conv2d, setups, simd, threads, winners
 
 FEW = settings(max_examples=40, deadline=None)
@@ -347,3 +347,18 @@ def test_fused_pooling_carries_nan_and_infinity(case):
         expected = cpu.max_pool2d_forward(cpu.conv2d_relu_forward(*case.forward), pool_size)
     for got, wanted in zip(cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size), expected):
         np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("special", [
+    [np.nan], [-np.nan], [np.inf, -np.inf], [np.nan, np.nan], [np.nan, np.inf], [-np.inf]], ids=str)
+def test_fused_pooling_finds_what_no_comparison_finds(special, dtype):
+    x, w = values(1, (1, 8, 20, 1), dtype), np.ones((1, 1, 1, 40), dtype)
+    for first in np.ndindex(2, 2):
+        for second in np.ndindex(2, 2):
+            case = x.copy()
+            for place, number in zip((second, first), special):  # in every window of a row, those above without
+                case[0, 2 + place[0]:4:2, place[1]::2, 0] = number
+            expected = reference.max_pool2d_forward(reference.relu_forward(reference.conv2d_forward(case, w)), 2)
+            for got, wanted in zip(cpu.conv2d_relu_max_pool2d_forward(case, w), expected):
+                np.testing.assert_array_equal(got, wanted)

@@ -1,4 +1,4 @@
-"""What MiniCNN's cpu back-end is to reach, and whether it did. Stated for a 2-core x86 machine.
+"""What MiniCNN's cpu back-end is to reach, and whether it did. Stated for 2 cores and AVX2 (``--isa avx2``).
 
 Every goal compares with something measured in the same run: no figure depends on how fast the machine is.
 """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minicnn.bench import agreement, contestants, machine, works
+from minicnn.bench import agreement, contestants, instructions, machine, works
 from minicnn.bench.contestants import ladder
 from minicnn.bench.process import Unsupported, Worker, WorkerError
 
@@ -43,6 +43,7 @@ class Options:
     cold: bool = True
     match: str = ""
     few: bool = False
+    isa: str = "native"
 
 
 @dataclass
@@ -131,6 +132,7 @@ class Bench:
 
     def worker(self, name, environment=None):
         """A new worker."""
+        environment = {**instructions.environment(self.options.isa), **(environment or {})}
         if name in self.single_threaded:
             cpus = self.cpus or machine.core_cpus()
             return Worker(self.single_threaded[name], 1, cpus and cpus[:1], environment)

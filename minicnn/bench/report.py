@@ -141,8 +141,9 @@ def text(summary):
 def heading(summary):
     """Machine, contestants and how it was measured."""
     facts, options = summary["machine"], summary["options"]
+    held = "" if options["isa"] == "native" else f" and {options['isa'].upper()} instructions at most"
     lines = [f"MiniCNN {summary['minicnn']} on {facts['processor']}, {facts['cpus']} CPUs; {options['threads']} "
-             f"threads for everybody; Python {facts['python']}, {facts['system']}"]
+             f"threads{held} for everybody; Python {facts['python']}, {facts['system']}"]
     for entry in summary["timings"]:
         if entry["section"] == "machine":
             lines.append(f"  {entry['work']}: {entry['rate']:.1f} {entry['unit']}")
@@ -238,7 +239,8 @@ def goal_table(summary):
     """The goals, as far as this run can judge them."""
     rows = [[entry["goal"], f"{entry['value']:.2f} {entry['unit']}", f"{entry['bar']:.2f} {entry['unit']}",
              "met" if entry["met"] else "MISSED"] for entry in summary["goals"]]
-    return [table("Goals of the cpu back-end (stated for 2 cores)", ["goal", "value", "bar", ""], rows)] if rows else []
+    title = "Goals of the cpu back-end (stated for 2 cores and AVX2)"
+    return [table(title, ["goal", "value", "bar", ""], rows)] if rows else []
 
 
 def cell(entry, share=False):

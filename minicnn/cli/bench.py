@@ -9,6 +9,7 @@ Examples:
   minicnn bench --quick                          a glimpse, in under a minute
   minicnn bench --only training --batch 32,128
   minicnn bench --only ops --match large --peers none
+  minicnn bench --isa avx2                       as on a processor without AVX-512
   minicnn bench --backends cuda                  on a GPU, beside PyTorch on the same GPU
   minicnn bench --only ladder                    what each step from the loops to the kernel buys
   minicnn bench --backends cpu,my_homework.py --peers none --only training
@@ -42,6 +43,9 @@ def add_arguments(parser):
                              "pytorch-cuda-tf32; all: those installed (default; beside cuda those on the GPU); none")
     parser.add_argument("--threads", type=positive, default=None, help="threads of each contestant (default: the "
                                                                        "physical cores)")
+    parser.add_argument("--isa", default="native", metavar="NAME",
+                        help="vector instructions that everybody is held to: native (default: those of the processor) "
+                             "or avx2")
     parser.add_argument("--repeats", type=positive, default=None, help="rounds (default: 7)")
     parser.add_argument("--seconds", type=positive_number, default=None,
                         help="time of one contestant's turn (default: 0.5; for ops a fifth of that)")
@@ -68,7 +72,7 @@ def run(arguments):
 
 def choose(arguments):
     """The options of the measurement; ``ValueError`` for words that are not known."""
-    from minicnn.bench import contestants, machine, works
+    from minicnn.bench import contestants, instructions, machine, works
     from minicnn.bench.measure import Options
 
     sections = known("only", arguments.only, SECTIONS) or (QUICK_SECTIONS if arguments.quick else SECTIONS)
@@ -78,6 +82,7 @@ def choose(arguments):
     threads = arguments.threads or len(cores or range(machine.usable_cpus()))
     if threads > machine.usable_cpus():
         raise ValueError(f"--threads: this process may use {machine.usable_cpus()} CPUs, got {threads}")
+    instructions.check(arguments.isa)
     quick = arguments.quick
     backends = contestants.choose_backends(arguments.backends)
     batches = (32, 128, 512, 4096) if "cuda" in backends else (32, 128, 512)
@@ -86,7 +91,8 @@ def choose(arguments):
         threads=threads, sections=tuple(sections), networks=tuple(networks),
         batches=tuple(arguments.batch or ((32,) if quick else batches)),
         repeats=arguments.repeats or (3 if quick else 7), seconds=arguments.seconds or (0.1 if quick else 0.5),
-        cold=not quick, match=arguments.match, few=quick)
+        cold=not quick, match=arguments.match, few=quick,
+        isa=arguments.isa)
 
 
 def known(option, given, names):

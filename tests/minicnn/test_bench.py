@@ -18,7 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import cli, zoo
-from minicnn.bench import agreement, busy, contestants, goals, machine, measure, plots, process, report, works
+from minicnn.bench import (
+    agreement,
+    busy,
+    contestants,
+    goals,
+    instructions,
+    machine,
+    measure,
+    plots,
+    process,
+    report,
+    works,
+)
 from minicnn.bench import statistics as stats
 from minicnn.bench.contestants import base, ladder
 from minicnn.bench.contestants import minicnn as own
@@ -48,6 +60,36 @@ def test_the_gpu_is_seen_by_those_who_compute_on_it(name):
 @pytest.mark.parametrize("name", ["cpu", "im2col", "cpu ladder: units", "machine", *contestants.PEERS])
 def test_the_gpu_is_hidden_from_all_others(name):
     assert process.worker_environment(name, 2)["CUDA_VISIBLE_DEVICES"] == ""
+
+
+# ---- instructions --------------------------------------------------------------------------------------------------
+
+needs_avx2 = pytest.mark.skipif(not instructions.llvm.get_host_cpu_features().get("avx2"), reason="no AVX2 here")
+
+
+@needs_avx2
+@pytest.mark.parametrize("isa", instructions.CHOICES)
+def test_workers_are_held_to_instructions(isa):
+    from kernels.cpu import simd
+    with measure.Bench(options(isa=isa)).worker("cpu") as worker:
+        vectors = worker.ask("open")["versions"]["vectors"]
+    assert vectors == ("256 bits" if isa == "avx2" else f"{simd.BITS} bits")
+
+
+def test_nobody_is_held_to_anything_by_default():
+    assert options().isa == "native" and instructions.environment("native") == {}
+
+
+def test_what_the_user_tells_xla_is_kept(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=there")
+    assert instructions.environment("avx2")["XLA_FLAGS"] == "--xla_dump_to=there --xla_cpu_max_isa=AVX2"
+
+
+def test_a_processor_without_avx2_cannot_be_held_to_it(monkeypatch):
+    monkeypatch.setattr(instructions.llvm, "get_host_cpu_features", lambda: {"avx": True, "avx2": False, "fma": True})
+    instructions.check("native")
+    with pytest.raises(ValueError, match="this processor has no such instructions"):
+        instructions.check("avx2")
 
 
 # ---- statistics ----------------------------------------------------------------------------------------------------
@@ -429,6 +471,12 @@ def test_figures_fit_together(summary):
     assert summary["convolution_means"]["im2col"]["passes"] == 3
 
 
+def test_the_heading_says_what_everybody_is_held_to(summary):
+    assert "1 threads for everybody;" in report.heading(summary)
+    held = report.heading({**summary, "options": {**summary["options"], "isa": "avx2"}})
+    assert "1 threads and AVX2 instructions at most for everybody;" in held
+
+
 def test_tables_name_everybody(summary):
     text = report.text(summary)
     for words in ("Convolution passes", "geometric mean", "Training: images per second", "Inference", "Peak resident",
@@ -583,6 +631,7 @@ def test_options_are_understood():
     (["--networks", "alexnet"], "--networks: unknown name 'alexnet'"),
     (["--backends", "torch"], "backends: unknown name 'torch'"),
     (["--peers", "caffe", "--backends", "im2col"], "peers: unknown name 'caffe'"),
+    (["--isa", "mmx"], "--isa: unknown name 'mmx'; choose from native, avx2"),
     (["--threads", "4096"], "--threads: this process may use"),
 ])
 def test_unknown_names_are_refused(words, message):

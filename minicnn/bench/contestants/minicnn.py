@@ -21,7 +21,9 @@ class Contestant(base.Contestant):
         self.finish = (lambda last: wait()) if wait else None
 
     def versions(self):
-        return {"MiniCNN": __version__, "back-end": self.ops.name, "NumPy": np.__version__}
+        simd = getattr(self.ops.backend, "simd", None)
+        return {"MiniCNN": __version__, "back-end": self.ops.name, "NumPy": np.__version__,
+                **({"vectors": f"{simd.BITS} bits"} if simd else {})}
 
     def model(self, network, weights):
         """The network with these weights, compiled for training."""

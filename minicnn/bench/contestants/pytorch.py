@@ -55,7 +55,7 @@ class Contestant(base.Contestant):
         self.format = torch.channels_last if channels_last else torch.contiguous_format
 
     def versions(self):
-        return {"PyTorch": torch.__version__}
+        return {"PyTorch": torch.__version__, "instructions": torch.backends.cpu.get_cpu_capability()}
 
     def model(self, network, weights):
         model = MODELS[network]()

@@ -242,8 +242,9 @@ class Sequential:
         if not isinstance(x, np.ndarray) and hasattr(x, "shape") and hasattr(x, "dtype"):  # on the device already
             shapes.check_batch(self, x)
             return x
-        x = inputs.images(self, x, finite=False)
-        return self.ops.asarray(x.astype(self.dtype, copy=False))
+        if type(x) is not np.ndarray or x.dtype != self.dtype or x.shape[1:] != self.input_shape or len(x) == 0:
+            x = inputs.images(self, x, finite=False).astype(self.dtype, copy=False)
+        return self.ops.asarray(x)
 
     # ---- training and use --------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def _same(array, wanted):
 
 def _immutable(setting):
     """Whether a setting, known by who it is, will stay what it is."""
-    return all(map(_immutable, setting)) if type(setting) is tuple else type(setting) in (int, bool, type(None))
+    return all(map(_immutable, setting)) if type(setting) is tuple else type(setting) in (int, float, bool, type(None))
 
 
 def writeable(array):

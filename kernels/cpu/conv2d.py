@@ -77,7 +77,6 @@ def conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, stride=1, padding=NO_PA
     arrays, call = _pooled_calls.find((dy, y, argmax, x, w, *(out or NO_PLACES)),
                                       (stride, padding, pool_size, bool(input_gradient)))
     dy, y, argmax, x, w, *places = arrays
-    checks.window_places(argmax, dy.shape, call.window)  # its numbers
     return run_backward(call, dy, y, argmax, x, w, *places)
 
 
@@ -242,6 +241,8 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     flat_dy = dy.ravel()
     gradient = (flat_dy, y.ravel() if masked else flat_dy, masked, _NO_ARGMAX if argmax is None else argmax.ravel(),
                 *call.window)
+    if argmax is not None and (call.input_gradient or not call.picked):
+        checks.window_places(argmax, dy.shape, call.window)
     if call.dots:
         threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
     elif call.spread:
@@ -252,7 +253,9 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     if setup.splits == 1:
         partial = dw
     if call.picked:
-        threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, partial, sums), workers=workers)
+        if not threads.run(correlate_picked, call.work, *_places(call, argmax),
+                           *_picking(setup, scratch, gradient, x, partial, sums), workers=workers):
+            checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
     else:
         threads.run(correlate, call.work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
     if setup.splits == 1:
@@ -265,12 +268,21 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
     """From the winners alone; without a pooling windows have one pixel, which wins."""
     setup, stride = call.winners, call.geometry[2]
     window = call.window if argmax is not None else (1, 1)
-    threads.run(backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *setup.tables,
-                *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
-                _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
-                w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
-                setup.lanes, setup.splits, setup.block, *workspace.scratch(setup.scratch),
-                np.zeros(setup.sums, x.dtype), workers=call.geometry[-1])
+    right = threads.run(
+        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_places(call, argmax),
+        *setup.tables, *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
+        _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
+        w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
+        setup.lanes, setup.splits, setup.block, *workspace.scratch(setup.scratch), np.zeros(setup.sums, x.dtype),
+        workers=call.geometry[-1])
+    if not right:
+        checks.window_places(argmax, dy.shape, window)  # says what is wrong
+
+
+def _places(call, argmax):
+    """The first arguments of a kernel that looks at argmax before it begins."""
+    return (_NO_ARGMAX if argmax is None else argmax.ravel(), math.prod(call.window) or 1,
+            np.empty(call.geometry[-1], np.bool_))
 
 
 def _few_count(y, window):

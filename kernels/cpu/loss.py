@@ -11,24 +11,32 @@ import math
 import numpy as np
 
 from ..reference.loss import cross_entropy, mean_squared_error
+from .calls import Calls, writeable
 from .checks import checks
 from .compiling import kernel
 from .exponential import exponential
-from .workspace import constant, flat
+from .workspace import constant
 
 __all__ = ["cross_entropy", "mean_squared_error", "softmax_cross_entropy"]
 
 
 def softmax_cross_entropy(logits, labels, sample_weight=None, label_smoothing=0.0):
     """``loss`` and ``dlogits``, as in ``reference.softmax_cross_entropy``."""
-    logits, labels, sample_weight, smoothing = checks.softmax_cross_entropy(
-        logits, labels, sample_weight, label_smoothing)
-    if sample_weight is None:
-        sample_weight = constant(1, len(logits), logits.dtype)
+    (logits, labels, sample_weight), (smoothing, ones) = _calls.find((logits, labels, sample_weight),
+                                                                     (label_smoothing,))
     dlogits = np.empty_like(logits)
-    loss = _softmax_cross_entropy(flat(logits).reshape(logits.shape), flat(labels), flat(sample_weight), smoothing,
-                                  dlogits)
+    loss = _softmax_cross_entropy(logits, labels, ones if sample_weight is None else sample_weight, smoothing, dlogits)
+    if loss is None:
+        checks.class_labels(labels, logits.shape)  # says what is wrong with them
     return loss, dlogits
+
+
+def _prepare(arrays, settings):
+    *arrays, smoothing = checks.softmax_cross_entropy(*arrays, *settings)
+    return tuple(map(writeable, arrays)), (smoothing, constant(1, len(arrays[0]), arrays[0].dtype))
+
+
+_calls = Calls(_prepare)
 
 
 @kernel
@@ -36,8 +44,12 @@ def _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits):
     """One row at a time: its maximum, its exponentials and their sum, then loss and gradient.
 
     The losses of the samples are summed in float64, whatever the type, since the sum of many is large against each.
+    None for labels that are none.
     """
     samples, classes = logits.shape
+    for i in range(samples):
+        if labels[i] < 0 or labels[i] >= classes:
+            return None
     number = logits.dtype.type
     share, kept = number(smoothing / classes), number(1 - smoothing)
     total = 0.0

@@ -40,7 +40,7 @@ def on_all(typing, work, workers, arguments):
         context.add_linking_libs([compiled.library])
         function = _row_function(context, builder.module, compiled, arguments)
         data = cgutils.alloca_once_value(builder, cgutils.pack_struct(builder, args[1:]))
-        numbers = cgutils.alloca_once(builder, INT64, size=args[1])
+        numbers = builder.alloca(INT64, args[1])  # here: at the kernel's beginning that number need not be known
         with cgutils.for_range(builder, args[1]) as loop:
             builder.store(loop.index, builder.gep(numbers, [loop.index]))
         sizes, steps, arrays = (cgutils.alloca_once(builder, kind) for kind in (INT64, INT64, BYTES))
@@ -83,6 +83,28 @@ def _row_function(context, module, compiled, arguments):
         context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, [worker, workers, *unpacked])
     builder.ret_void()
     return function
+
+
+@part
+def all_below(workers, numbers, limit, found):
+    """Whether all of some integers are below the limit, and none below 0; ``found`` has a place for each worker.
+
+    A kernel that reads numbers anyway can look at them like this before it begins: each worker has its share in its
+    cache then, and Python need not start another kernel.
+    """
+    on_all(_below_share, workers, (numbers, limit, found))
+    below = True
+    for worker in range(workers):
+        below = below and found[worker]
+    return below
+
+
+@part
+def _below_share(worker, workers, numbers, limit, found):
+    lowest = highest = numbers.dtype.type(0)
+    for number in share_of(numbers, worker, workers):
+        lowest, highest = min(lowest, number), max(highest, number)
+    found[worker] = lowest >= 0 and highest < limit
 
 
 @part(inline="always")

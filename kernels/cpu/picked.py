@@ -27,7 +27,7 @@ from . import masks, simd
 from .compiling import kernel
 from .convolution import place, unit_of_x
 from .packing import fill
-from .parallel import on_all
+from .parallel import all_below, on_all
 from .parts import part
 from .plans import unpacked
 from .product import panel_width
@@ -39,9 +39,12 @@ WIDEST = 2
 
 
 @kernel
-def correlate_picked(workers, *arguments):
-    """dw and db; the arguments are those of ``picked_share``."""
+def correlate_picked(workers, argmax, places, found, *arguments):
+    """dw and db, as ``winners.backward_from_winners``; the arguments behind the first four are ``picked_share``'s."""
+    if not all_below(workers, argmax, places, found):
+        return False
     on_all(picked_share, workers, arguments)
+    return True
 
 
 @part

@@ -73,7 +73,7 @@ def _initial():
 
 
 def run(kernel, work, *arguments, workers=None):
-    """Call ``kernel(workers, *arguments)`` with so many workers as ``work``, the numbers it handles, is worth.
+    """What ``kernel(workers, *arguments)`` returns, with so many workers as ``work``, the numbers it handles, is worth.
 
     Callers whose work arrays have a row for each worker say how many that are: the setting may change meanwhile.
     """
@@ -81,10 +81,9 @@ def run(kernel, work, *arguments, workers=None):
         _start()
     workers = workers or _threads
     if workers == 1 or work < WORTH_THREADS or _forked:
-        kernel(1, *arguments)
-        return
+        return kernel(1, *arguments)
     with _lock:
-        kernel(workers, *arguments)
+        return kernel(workers, *arguments)
 
 
 def _start():

@@ -31,7 +31,7 @@ from . import masks, simd
 from .compiling import kernel
 from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_x
 from .packing import copy_unpadded, fill, pack_transposed
-from .parallel import on_all
+from .parallel import all_below, on_all
 from .parts import part
 from .plans import unpacked
 from .pooled import next_pixel
@@ -45,10 +45,16 @@ WORD = 64
 
 
 @kernel
-def backward_from_winners(workers, *arguments):
-    """dx, dw and db; the arguments are those of ``winners_share``."""
+def backward_from_winners(workers, argmax, places, found, *arguments):
+    """dx, dw and db; the arguments behind the first four are those of ``winners_share``.
+
+    Nothing is written if argmax is not below ``places``, the number of pixels in a window; returns whether it is.
+    """
+    if not all_below(workers, argmax, places, found):
+        return False
     on_all(winners_share, workers, arguments)
     on_all(add_winners_share, workers, arguments)
+    return True
 
 
 @kernel

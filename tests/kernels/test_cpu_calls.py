@@ -60,7 +60,7 @@ def test_what_had_to_be_changed_is_changed_every_time(prepared):
 def test_settings_that_can_change_are_looked_at_every_time(prepared):
     known, done = prepared
     setting = [1, 2]
-    for settings in ((setting,), ((setting, 1),), (1.5,)):
+    for settings in ((setting,), ((setting, 1),), ({1: 2},)):
         done.clear()
         known.find((np.zeros(2),), settings)
         known.find((np.zeros(2),), settings)
@@ -104,11 +104,28 @@ def test_padding_in_lists_is_read_every_time():
                                    im2col.conv2d_forward(x, w, None, 1, padding), atol=1e-12)
 
 
-def test_an_argmax_is_looked_at_every_time():
-    x, w = values(1, (2, 6, 6, 3)), values(2, (3, 3, 3, 8))
-    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w)
-    dy = values(3, y.shape)
-    cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w)
-    argmax[1, 1, 1, 7] = 4
-    with pytest.raises(ValueError, match="argmax: expected indices inside the 2x2 window, got 0 to 4"):
-        cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w)
+@pytest.mark.parametrize("input_gradient", [True, False])
+@pytest.mark.parametrize("channels", [1, 3, 32])  # dw from winners that are picked, or dw and dx from winners alone
+@pytest.mark.parametrize("pool_size, wrong", [((2, 2), 4), ((2, 2), 255), ((3, 2), 6), ((17, 16), 272), ((17, 16), -1)])
+def test_an_argmax_is_looked_at_every_time(channels, input_gradient, pool_size, wrong):
+    x, w = values(1, (2, 36, 34, channels)), values(2, (3, 3, channels, 8))
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, 1, NO_PADDING, pool_size)
+    dy, out = values(3, y.shape), (np.full(w.shape, 8.5), np.full(8, 8.5))
+    cpu.conv2d_relu_max_pool2d_backward(dy, y, argmax, x, w, 1, NO_PADDING, pool_size, input_gradient)
+    for place in ((0, 0, 0, 0), (1, -1, -1, 7)):
+        changed = argmax.copy()
+        changed[place] = wrong
+        with pytest.raises(ValueError, match=r"argmax: expected indices inside the \d+x\d+ window, got "):
+            cpu.conv2d_relu_max_pool2d_backward(dy, y, changed, x, w, 1, NO_PADDING, pool_size, input_gradient, out)
+        assert (out[0] == 8.5).all() and (out[1] == 8.5).all()
+
+
+def test_labels_are_looked_at_every_time():
+    logits, labels = values(1, (6, 5)), np.array([0, 1, 2, 3, 4, 0])
+    cpu.softmax_cross_entropy(logits, labels)
+    for wrong in (-1, 5):
+        for place in (0, 5):
+            changed = labels.copy()
+            changed[place] = wrong
+            with pytest.raises(ValueError, match="labels: expected class numbers 0 to 4 for 5 logits, got "):
+                cpu.softmax_cross_entropy(logits, changed)

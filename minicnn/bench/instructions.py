@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 import llvmlite.binding as llvm
-import numpy as np
+
+from minicnn.bench import machine
 
 #: What may be asked for: everything that the processor has, or AVX2 at most.
 CHOICES = ("native", "avx2")
@@ -28,8 +29,8 @@ def environment(isa):
     """The variables that hold a worker to these instructions."""
     if isa == "native":
         return {}
-    newer = [name for name in np.show_config(mode="dicts")["SIMD Extensions"].get("found", ())
-             if name.startswith("AVX512") or name == "X86_V4"]
+    found = machine.numpy_build().get("SIMD Extensions", {}).get("found", ())
+    newer = [name for name in found if name.startswith("AVX512") or name == "X86_V4"]
     return {
         "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma",  # MiniCNN
         "OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": " ".join(newer),  # NumPy

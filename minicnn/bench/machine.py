@@ -38,6 +38,14 @@ def describe():
             "python": platform.python_version(), "numpy": np.__version__}
 
 
+def numpy_build():
+    """How NumPy was built, and the instructions it has found, as ``numpy.show_config`` tells; {} before NumPy 1.26."""
+    try:
+        return np.show_config(mode="dicts")
+    except TypeError:
+        return {}
+
+
 def processor_name():
     """The processor's name as its maker gives it."""
     try:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from minicnn.bench import machine
 from minicnn.bench.contestants import base
 
 
@@ -16,8 +17,8 @@ class Contestant(base.Contestant):
         self.threads = threads
 
     def versions(self):
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return {"NumPy": np.__version__, "BLAS": f"{blas.get('name')} {blas.get('version', '')}".strip()}
+        blas = machine.numpy_build().get("Build Dependencies", {}).get("blas", {})
+        return {"NumPy": np.__version__, "BLAS": f"{blas.get('name', '?')} {blas.get('version', '')}".strip()}
 
     def operation(self, operation, arrays, options):
         if operation == "sgemm":

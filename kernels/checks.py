@@ -34,6 +34,13 @@ def variant(**names):
     return module
 
 
+def plain(name, value):
+    """``value`` without what a class derived from NumPy's array adds to it; what a mask hides must not be used."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected {ARRAY_NAME}, got a masked array, whose mask would be lost: use .filled()")
+    return value.view(np.ndarray)
+
+
 def laid_out(value, dtype=None):
     """``value`` as a C-contiguous, aligned array, copied only if its memory layout or ``dtype`` needs it."""
     if value.flags.carray and (dtype is None or value.dtype == dtype):  # nearly always; np.require takes long
@@ -55,6 +62,8 @@ def array(name, value, ndim=None, dtype=None):
     """A float32 or float64 array of ``ndim`` dimensions, copied only if its memory layout needs it."""
     if not isinstance(value, ARRAY):
         raise TypeError(f"{name}: expected {ARRAY_NAME}, got {type(value).__name__}")
+    if type(value) is not ARRAY:
+        value = plain(name, value)
     native = value.dtype if value.dtype in FLOATS else value.dtype.newbyteorder("=")
     if native not in FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {value.dtype}")
@@ -87,7 +96,7 @@ def _as_it_is(name, value, checked, writeable=True):
                          f"on in place; got strides {value.strides}, dtype {value.dtype}")
     if writeable and not is_writeable(value):
         raise ValueError(f"{name}: expected a writeable array, because it is changed in place")
-    return value
+    return value if type(value) is ARRAY else checked
 
 
 def integer(name, value, minimum):
@@ -207,6 +216,8 @@ def window_places(argmax, shape, pool_size):
     """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it."""
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
+    if type(argmax) is not ARRAY:
+        argmax = plain("argmax", argmax)
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
     argmax = laid_out(argmax, argmax.dtype.newbyteorder("="))
@@ -279,6 +290,8 @@ def class_labels(labels, shape):
     """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``."""
     if not isinstance(labels, ARRAY) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer array (class numbers, not one-hot rows), got {_kind(labels)}")
+    if type(labels) is not ARRAY:
+        labels = plain("labels", labels)
     if labels.shape != shape[:1]:
         raise ValueError(f"labels: expected shape {shape[:1]}, one class number for each row of logits {tuple(shape)}, "
                          f"got {labels.shape}")
@@ -349,6 +362,8 @@ def dropout_backward(dy, mask, rate):
     dy = array("dy", dy)
     if not isinstance(mask, ARRAY) or mask.dtype != np.bool_:
         raise TypeError(f"mask: expected the boolean array that dropout_forward returned, got {_kind(mask)}")
+    if type(mask) is not ARRAY:
+        mask = plain("mask", mask)
     if mask.shape != dy.shape:
         raise ValueError(f"mask: expected the shape of dy {dy.shape}, got {mask.shape}")
     return dy, laid_out(mask), fraction("rate", rate)

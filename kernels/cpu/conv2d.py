@@ -166,8 +166,8 @@ def _prepare_backward(arrays, settings):
     dy, x, w, dw, db = arrays
     *settings, input_gradient = settings
     dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, *settings)
-    check_places(w, dw, db)
-    return (writeable(dy), writeable(x), writeable(w), dw, db), backward_call(
+    places = places_of(w, dw, db)
+    return (writeable(dy), writeable(x), writeable(w), *places), backward_call(
         x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, False, input_gradient)
 
 
@@ -175,8 +175,8 @@ def _prepare_relu(arrays, settings):
     dy, y, x, w, dw, db = arrays
     *settings, input_gradient = settings
     dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, *settings, y)
-    check_places(w, dw, db)
-    return (writeable(dy), writeable(y), writeable(x), writeable(w), dw, db), backward_call(
+    places = places_of(w, dw, db)
+    return (writeable(dy), writeable(y), writeable(x), writeable(w), *places), backward_call(
         x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, True, input_gradient, few=True)
 
 
@@ -187,16 +187,15 @@ def _prepare_pooled(arrays, settings):
     window, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     argmax = checks.window_places(argmax, y_shape, window).astype(_places_type(window), copy=False)
-    check_places(w, dw, db)
-    return (*map(writeable, (dy, y, argmax, x, w)), dw, db), backward_call(
+    places = places_of(w, dw, db)
+    return (*map(writeable, (dy, y, argmax, x, w)), *places), backward_call(
         x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, input_gradient, window, few=True)
 
 
-def check_places(w, dw, db):
-    """Check the places for the gradients of w and of the bias, if there are any."""
-    for name, place, shape in (("out[0]", dw, w.shape), ("out[1]", db, w.shape[-1:])):
-        if place is not None:
-            checks.target(name, place, shape, w.dtype)
+def places_of(w, dw, db):
+    """The places for the gradients of w and of the bias, if there are any, after checking them."""
+    return (None if dw is None else checks.target("out[0]", dw, w.shape, w.dtype),
+            None if db is None else checks.target("out[1]", db, w.shape[-1:], w.dtype))
 
 
 _forward_calls, _pooled_forward_calls = Calls(_prepare_forward), Calls(_prepare_pooled_forward)
@@ -253,7 +252,7 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     if setup.splits == 1:
         partial = dw
     if call.picked:
-        if not threads.run(correlate_picked, call.work, *_places(call, argmax),
+        if not threads.run(correlate_picked, call.work, *_to_look_at(call, argmax),
                            *_picking(setup, scratch, gradient, x, partial, sums), workers=workers):
             checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
     else:
@@ -269,7 +268,7 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
     setup, stride = call.winners, call.geometry[2]
     window = call.window if argmax is not None else (1, 1)
     right = threads.run(
-        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_places(call, argmax),
+        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_to_look_at(call, argmax),
         *setup.tables, *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
         _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
         w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
@@ -279,7 +278,7 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
         checks.window_places(argmax, dy.shape, window)  # says what is wrong
 
 
-def _places(call, argmax):
+def _to_look_at(call, argmax):
     """The first arguments of a kernel that looks at argmax before it begins."""
     return (_NO_ARGMAX if argmax is None else argmax.ravel(), math.prod(call.window) or 1,
             np.empty(call.geometry[-1], np.bool_))

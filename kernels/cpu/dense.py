@@ -43,16 +43,16 @@ def _prepare_forward(arrays, settings):
 def _prepare_backward(arrays, settings):
     dy, x, w, dw, db = arrays
     dy, x, w = checks.dense_backward(dy, x, w)
-    conv2d.check_places(w, dw, db)
-    return (writeable(dy), writeable(x), writeable(w), dw, db), conv2d.backward_call(
+    places = conv2d.places_of(w, dw, db)
+    return (writeable(dy), writeable(x), writeable(w), *places), conv2d.backward_call(
         *_as_convolution(x, w), (1, 1), x.dtype, False, *settings)
 
 
 def _prepare_relu(arrays, settings):
     dy, y, x, w, dw, db = arrays
     dy, x, w, y = checks.dense_backward(dy, x, w, y)
-    conv2d.check_places(w, dw, db)
-    return (writeable(dy), writeable(y), writeable(x), writeable(w), dw, db), conv2d.backward_call(
+    places = conv2d.places_of(w, dw, db)
+    return (writeable(dy), writeable(y), writeable(x), writeable(w), *places), conv2d.backward_call(
         *_as_convolution(x, w), (1, 1), x.dtype, True, *settings)
 
 

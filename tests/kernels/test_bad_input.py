@@ -46,6 +46,37 @@ def test_what_is_not_an_array_of_the_right_type(backend, function, name):
 
 
 @each_backend
+@pytest.mark.parametrize("function, name", ARRAYS)
+def test_a_masked_array(backend, function, name):
+    good = good_arguments(function)
+    masked = np.ma.masked_array(good[name], np.arange(good[name].size).reshape(good[name].shape) == 1)
+    refused(backend, function, {**good, name: masked}, f"{name}: expected .*, got a masked array", TypeError)
+
+
+class Derived(np.ndarray):
+    """A class derived from NumPy's array, in which the usual ways to a flat array lead elsewhere."""
+
+    def ravel(self, order="C"):
+        raise AssertionError("asked for its own ravel")
+
+    def reshape(self, *shape, order="C"):
+        raise AssertionError("asked for its own reshape")
+
+
+@each_backend
+@pytest.mark.parametrize("function, name", ARRAYS)
+def test_an_array_of_a_derived_class_is_as_good(backend, function, name):
+    for kind in (Derived, np.matrix) if good_arguments(function)[name].ndim == 2 else (Derived,):
+        plain, derived = good_arguments(function), good_arguments(function)
+        derived[name] = derived[name].view(kind)
+        expected, got = (getattr(backend, function)(**arguments) for arguments in (plain, derived))
+        for a, b in zip(*(result if isinstance(result, tuple) else (result,) for result in (got, expected))):
+            np.testing.assert_array_equal(a, b)
+        for changed in IN_PLACE.get(function, ()):
+            np.testing.assert_array_equal(np.asarray(derived[changed]), plain[changed])
+
+
+@each_backend
 @pytest.mark.parametrize("function, name", [pair for pair in ARRAYS if pair[1] not in ("labels", "argmax", "mask")])
 def test_two_float_types_do_not_mix(backend, function, name):
     arguments = good_arguments(function)

@@ -23,11 +23,12 @@ from pathlib import Path
 from minicnn.cli import positive, positive_number
 
 SECTIONS = ("ops", "ladder", "training", "inference", "scaling", "start", "memory")
-QUICK_SECTIONS = ("ops", "ladder", "training", "inference", "start", "memory")
+QUICK_SECTIONS = ("ops", "training", "inference", "start", "memory")
 
 
 def add_arguments(parser):
-    parser.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
+    parser.add_argument("--quick", action="store_true",
+                        help="less of everything, in under a minute (the first time, compiling comes on top)")
     parser.add_argument("--only", type=words, default=None, metavar="PART,...",
                         help=f"measure these parts only: {', '.join(SECTIONS)}")
     parser.add_argument("--match", default="", metavar="TEXT",

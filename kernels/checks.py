@@ -36,6 +36,8 @@ def variant(**names):
 
 def plain(name, value):
     """``value`` without what a class derived from NumPy's array adds to it; what a mask hides must not be used."""
+    if type(value) is ARRAY:  # nearly always
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected {ARRAY_NAME}, got a masked array, whose mask would be lost: use .filled()")
     return value.view(np.ndarray)
@@ -62,8 +64,7 @@ def array(name, value, ndim=None, dtype=None):
     """A float32 or float64 array of ``ndim`` dimensions, copied only if its memory layout needs it."""
     if not isinstance(value, ARRAY):
         raise TypeError(f"{name}: expected {ARRAY_NAME}, got {type(value).__name__}")
-    if type(value) is not ARRAY:
-        value = plain(name, value)
+    value = plain(name, value)
     native = value.dtype if value.dtype in FLOATS else value.dtype.newbyteorder("=")
     if native not in FLOATS:
         raise TypeError(f"{name}: expected dtype float32 or float64, got {value.dtype}")
@@ -216,8 +217,7 @@ def window_places(argmax, shape, pool_size):
     """Return ``argmax``, places in windows of that size, for a pooled gradient of that shape, after checking it."""
     if not isinstance(argmax, ARRAY) or argmax.dtype.kind not in "iu":
         raise TypeError(f"argmax: expected the integer array that max_pool2d_forward returned, got {_kind(argmax)}")
-    if type(argmax) is not ARRAY:
-        argmax = plain("argmax", argmax)
+    argmax = plain("argmax", argmax)
     if argmax.shape != shape:
         raise ValueError(f"argmax: expected the shape of dy {shape}, got {argmax.shape}")
     argmax = laid_out(argmax, argmax.dtype.newbyteorder("="))
@@ -290,8 +290,7 @@ def class_labels(labels, shape):
     """Integer labels ``(N,)`` inside ``0 .. K-1`` for logits of shape ``(N, K)``."""
     if not isinstance(labels, ARRAY) or labels.dtype.kind not in "iu":
         raise TypeError(f"labels: expected an integer array (class numbers, not one-hot rows), got {_kind(labels)}")
-    if type(labels) is not ARRAY:
-        labels = plain("labels", labels)
+    labels = plain("labels", labels)
     if labels.shape != shape[:1]:
         raise ValueError(f"labels: expected shape {shape[:1]}, one class number for each row of logits {tuple(shape)}, "
                          f"got {labels.shape}")
@@ -362,8 +361,7 @@ def dropout_backward(dy, mask, rate):
     dy = array("dy", dy)
     if not isinstance(mask, ARRAY) or mask.dtype != np.bool_:
         raise TypeError(f"mask: expected the boolean array that dropout_forward returned, got {_kind(mask)}")
-    if type(mask) is not ARRAY:
-        mask = plain("mask", mask)
+    mask = plain("mask", mask)
     if mask.shape != dy.shape:
         raise ValueError(f"mask: expected the shape of dy {dy.shape}, got {mask.shape}")
     return dy, laid_out(mask), fraction("rate", rate)

@@ -242,10 +242,8 @@ class Sequential:
         if not isinstance(x, np.ndarray) and hasattr(x, "shape") and hasattr(x, "dtype"):  # on the device already
             shapes.check_batch(self, x)
             return x
-        usual = type(x) is np.ndarray and x.dtype == self.dtype and x.shape[1:] == self.input_shape and len(x) > 0
-        if not (self.built and usual):
-            x = inputs.images(self, x, finite=False).astype(self.dtype, copy=False)
-        return self.ops.asarray(x)
+        x = inputs.images(self, x, finite=False)
+        return self.ops.asarray(x.astype(self.dtype, copy=False))
 
     # ---- training and use --------------------------------------------------------------------------------------
 

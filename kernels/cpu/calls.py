@@ -8,14 +8,14 @@ known by its arguments' kinds; only what cannot be told from these is still look
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from . import threads
 
 #: From so many kinds of calls on, all are forgotten.
 MOST_KEPT = 512
-
-_all = []
 
 
 class Calls:
@@ -29,7 +29,6 @@ class Calls:
 
     def __init__(self, prepare):
         self.prepare, self.known = prepare, {}
-        _all.append(self)
 
     def find(self, arrays, settings=()):
         """``prepare(arrays, settings)``, as remembered where that is possible. Some of the arrays may be None."""
@@ -46,15 +45,11 @@ class Calls:
         if found:
             return arrays, found[0]
         wanted, found = self.prepare(arrays, settings)
-        if _immutable(settings) and all(map(_same, arrays, wanted)):
+        if _immutable(settings) and all(map(operator.is_, arrays, wanted)):
             if len(self.known) >= MOST_KEPT:
                 self.known.clear()
             self.known[key] = found, settings  # settings are known by who they are, since 1 == True: they must live on
         return wanted, found
-
-
-def _same(array, wanted):
-    return array is wanted
 
 
 def _immutable(setting):
@@ -65,9 +60,3 @@ def _immutable(setting):
 def writeable(array):
     """The array, or a copy if it is read-only: for those Numba would compile a kernel anew."""
     return array if array is None or array.flags.writeable else array.copy()
-
-
-def forget():
-    """Forget all calls: for tests that change what a call prepares."""
-    for calls in _all:
-        calls.known.clear()

@@ -7,8 +7,7 @@ import numpy as np
 from .. import checks as of_numpy
 from . import threads
 from .compiling import kernel
-from .parallel import on_all, share_of
-from .parts import part
+from .parallel import extremes_of
 from .workspace import flat
 
 #: Types of labels and of the places of a pooling's winners, as they nearly always are.
@@ -29,20 +28,9 @@ def extremes(numbers):
     return found[0].tolist()
 
 
-@part
-def _extremes_share(worker, workers, numbers, found):
-    lowest = highest = numbers[0]
-    for number in share_of(numbers, worker, workers):
-        lowest, highest = min(lowest, number), max(highest, number)
-    found[worker, 0], found[worker, 1] = lowest, highest
-
-
 @kernel
 def _extremes(workers, numbers, found):
-    """To the first row of ``found``, which has a row for each worker."""
-    on_all(_extremes_share, workers, (numbers, found))
-    for worker in range(1, workers):
-        found[0, 0], found[0, 1] = min(found[0, 0], found[worker, 0]), max(found[0, 1], found[worker, 1])
+    extremes_of(workers, numbers, found)
 
 
 checks = of_numpy.variant(extremes=extremes)

@@ -51,9 +51,7 @@ def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, p
 
 def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
     """``dx`` (or None), ``dw`` and ``db``, as in ``reference.conv2d_backward``; ``out`` as in ``kernels.OUT``."""
-    arrays, call = _backward_calls.find((dy, x, w, *(out or NO_PLACES)), (stride, padding, bool(input_gradient)))
-    dy, x, w, *places = arrays
-    return run_backward(call, dy, None, None, x, w, *places)
+    return _backward(dy, None, x, w, stride, padding, input_gradient, out, relu=False)
 
 
 def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
@@ -62,7 +60,12 @@ def conv2d_relu_backward(dy, y, x, w, stride=1, padding=NO_PADDING, input_gradie
     Both passes that read dy drop the rest as they read it, so the masked dy is never written to memory; and where few
     pixels are left, only those are looked at (``winners.py``): relu is like a pooling with windows of one pixel.
     """
-    arrays, call = _relu_calls.find((dy, y, x, w, *(out or NO_PLACES)), (stride, padding, bool(input_gradient)))
+    return _backward(dy, y, x, w, stride, padding, input_gradient, out, relu=True)
+
+
+def _backward(dy, y, x, w, stride, padding, input_gradient, out, relu):
+    arrays, call = _backward_calls.find((dy, y, x, w, *(out or NO_PLACES)),
+                                        (stride, padding, bool(input_gradient), relu))
     dy, y, x, w, *places = arrays
     return run_backward(call, dy, y, None, x, w, *places)
 
@@ -115,11 +118,11 @@ class Backward(NamedTuple):
     window: tuple
     work: int
     input_gradient: bool
-    winners: setups.Winners | None
-    dots: setups.Dots | None
-    spread: setups.Spread | None
-    picked: setups.Picked | None
-    correlation: setups.Correlation | None
+    winners: setups.Winners | None = None  # each only where it is used
+    dots: setups.Dots | None = None
+    spread: setups.Spread | None = None
+    picked: setups.Picked | None = None
+    correlation: setups.Correlation | None = None
 
 
 def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, window=_NO_WINDOW):
@@ -137,7 +140,7 @@ def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, inp
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
     geometry = x_shape, w_shape, stride, padding, result, dtype, workers
     if x_shape[0] == 0:
-        return Backward(geometry, window, 0, input_gradient, None, None, None, None, None)
+        return Backward(geometry, window, 0, input_gradient)
     winners = setups.winners(*geometry, (window[0] or 1, window[1] or 1)) if few else None
     work = math.prod(w_shape) * x_shape[0] * math.prod(result) // threads.PRODUCTS
     dots = spread = None
@@ -163,21 +166,12 @@ def _prepare_pooled_forward(arrays, settings):
 
 
 def _prepare_backward(arrays, settings):
-    dy, x, w, dw, db = arrays
-    *settings, input_gradient = settings
-    dy, x, w, stride, padding = checks.conv2d_backward(dy, x, w, *settings)
-    places = places_of(w, dw, db)
-    return (writeable(dy), writeable(x), writeable(w), *places), backward_call(
-        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, False, input_gradient)
-
-
-def _prepare_relu(arrays, settings):
     dy, y, x, w, dw, db = arrays
-    *settings, input_gradient = settings
-    dy, x, w, stride, padding, y = checks.conv2d_backward(dy, x, w, *settings, y)
-    places = places_of(w, dw, db)
-    return (writeable(dy), writeable(y), writeable(x), writeable(w), *places), backward_call(
-        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, True, input_gradient, few=True)
+    stride, padding, input_gradient, relu = settings
+    dy, x, w, stride, padding, *y = checks.conv2d_backward(dy, x, w, stride, padding, *([y] if relu else []))
+    y = y[0] if relu else None
+    return (*map(writeable, (dy, y, x, w)), *places_of(w, dw, db)), backward_call(
+        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, relu, input_gradient, few=relu)
 
 
 def _prepare_pooled(arrays, settings):
@@ -187,8 +181,7 @@ def _prepare_pooled(arrays, settings):
     window, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     argmax = checks.window_places(argmax, y_shape, window).astype(_places_type(window), copy=False)
-    places = places_of(w, dw, db)
-    return (*map(writeable, (dy, y, argmax, x, w)), *places), backward_call(
+    return (*map(writeable, (dy, y, argmax, x, w)), *places_of(w, dw, db)), backward_call(
         x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, input_gradient, window, few=True)
 
 
@@ -199,7 +192,7 @@ def places_of(w, dw, db):
 
 
 _forward_calls, _pooled_forward_calls = Calls(_prepare_forward), Calls(_prepare_pooled_forward)
-_backward_calls, _relu_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_relu), Calls(_prepare_pooled)
+_backward_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_pooled)
 
 
 def run_forward(call, x, w, b, relu, argmax=_NO_ARGMAX):
@@ -252,7 +245,7 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     if setup.splits == 1:
         partial = dw
     if call.picked:
-        if not threads.run(correlate_picked, call.work, *_to_look_at(call, argmax),
+        if not threads.run(correlate_picked, call.work, *_look_at_first(call, argmax),
                            *_picking(setup, scratch, gradient, x, partial, sums), workers=workers):
             checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
     else:
@@ -268,7 +261,7 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
     setup, stride = call.winners, call.geometry[2]
     window = call.window if argmax is not None else (1, 1)
     right = threads.run(
-        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_to_look_at(call, argmax),
+        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_look_at_first(call, argmax),
         *setup.tables, *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
         _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
         w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
@@ -278,10 +271,10 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
         checks.window_places(argmax, dy.shape, window)  # says what is wrong
 
 
-def _to_look_at(call, argmax):
-    """The first arguments of a kernel that looks at argmax before it begins."""
-    return (_NO_ARGMAX if argmax is None else argmax.ravel(), math.prod(call.window) or 1,
-            np.empty(call.geometry[-1], np.bool_))
+def _look_at_first(call, argmax):
+    """The first arguments of a kernel that looks at argmax before it begins: see ``parallel.all_below``."""
+    places = _NO_ARGMAX if argmax is None else argmax.ravel()
+    return places, math.prod(call.window), np.empty((call.geometry[-1], 2), places.dtype)
 
 
 def _few_count(y, window):

@@ -315,7 +315,8 @@ def units_of(worker, workers, units, pixels, before, width, columns):
     Of many pixels a worker takes some units with all of their panels: what it reads and writes then stays in its own
     cache, from layer to layer. Of few, a worker that takes few panels has less to pack: all panels' units are laid end
     to end, a unit of a panel ``width`` wide taking that much room, and the line is cut in equal parts, so that a narrow
-    last panel counts for little. ``before`` columns lie in the panels before this one.
+    last panel counts for little. So it is where whole units cannot be shared out evenly, to within an eighth or so.
+    ``before`` columns lie in the panels before this one.
     """
     if pixels >= MANY_PIXELS * workers and (units % workers == 0 or units >= 8 * workers):
         return units * worker // workers, units * (worker + 1) // workers

@@ -22,38 +22,33 @@ def dense_relu_forward(x, w, b=None):
 
 def dense_backward(dy, x, w, input_gradient=True, out=None):
     """``dx`` (or None), ``dw`` and ``db``, as in ``reference.dense_backward``; ``out`` as in ``kernels.OUT``."""
-    arrays, call = _backward_calls.find((dy, x, w, *(out or conv2d.NO_PLACES)), (bool(input_gradient),))
-    dy, x, w, *places = arrays
-    return conv2d.run_backward(call, dy, None, None, x, w, *places)
+    return _backward(dy, None, x, w, input_gradient, out, relu=False)
 
 
 def dense_relu_backward(dy, y, x, w, input_gradient=True, out=None):
     """Gradients through ``dense_relu_forward``, from its result y: dy counts only where y is above 0."""
-    arrays, call = _relu_calls.find((dy, y, x, w, *(out or conv2d.NO_PLACES)), (bool(input_gradient),))
+    return _backward(dy, y, x, w, input_gradient, out, relu=True)
+
+
+def _backward(dy, y, x, w, input_gradient, out, relu):
+    arrays, call = _backward_calls.find((dy, y, x, w, *(out or conv2d.NO_PLACES)), (bool(input_gradient), relu))
     dy, y, x, w, *places = arrays
     return conv2d.run_backward(call, dy, y, None, x, w, *places)
 
 
 def _prepare_forward(arrays, settings):
     x, w, b = checks.dense_forward(*arrays)
-    return (writeable(x), writeable(w), writeable(b)), conv2d.forward_call(
+    return tuple(map(writeable, (x, w, b))), conv2d.forward_call(
         *_as_convolution(x, w), (1, 1), x.dtype, (len(x), w.shape[1]))
 
 
 def _prepare_backward(arrays, settings):
-    dy, x, w, dw, db = arrays
-    dy, x, w = checks.dense_backward(dy, x, w)
-    places = conv2d.places_of(w, dw, db)
-    return (writeable(dy), writeable(x), writeable(w), *places), conv2d.backward_call(
-        *_as_convolution(x, w), (1, 1), x.dtype, False, *settings)
-
-
-def _prepare_relu(arrays, settings):
     dy, y, x, w, dw, db = arrays
-    dy, x, w, y = checks.dense_backward(dy, x, w, y)
-    places = conv2d.places_of(w, dw, db)
-    return (writeable(dy), writeable(y), writeable(x), writeable(w), *places), conv2d.backward_call(
-        *_as_convolution(x, w), (1, 1), x.dtype, True, *settings)
+    input_gradient, relu = settings
+    dy, x, w, *y = checks.dense_backward(dy, x, w, *([y] if relu else []))
+    y = y[0] if relu else None
+    return (*map(writeable, (dy, y, x, w)), *conv2d.places_of(w, dw, db)), conv2d.backward_call(
+        *_as_convolution(x, w), (1, 1), x.dtype, relu, input_gradient)
 
 
 def _as_convolution(x, w):
@@ -61,4 +56,4 @@ def _as_convolution(x, w):
     return (len(x), 1, 1, x.shape[1]), (1, 1, *w.shape), (1, 1), NO_PADDING
 
 
-_forward_calls, _backward_calls, _relu_calls = Calls(_prepare_forward), Calls(_prepare_backward), Calls(_prepare_relu)
+_forward_calls, _backward_calls = Calls(_prepare_forward), Calls(_prepare_backward)

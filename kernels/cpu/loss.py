@@ -44,7 +44,7 @@ def _softmax_cross_entropy(logits, labels, sample_weight, smoothing, dlogits):
     """One row at a time: its maximum, its exponentials and their sum, then loss and gradient.
 
     The losses of the samples are summed in float64, whatever the type, since the sum of many is large against each.
-    None for labels that are none.
+    Returns None, and has changed nothing, if a label is not the number of a class.
     """
     samples, classes = logits.shape
     for i in range(samples):

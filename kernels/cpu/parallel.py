@@ -86,25 +86,32 @@ def _row_function(context, module, compiled, arguments):
 
 
 @part
+def extremes_of(workers, numbers, found):
+    """The smallest and the largest of some integers, to the first row of ``found``, which has a row for each worker."""
+    on_all(_extremes_share, workers, (numbers, found))
+    for worker in range(1, workers):
+        found[0, 0], found[0, 1] = min(found[0, 0], found[worker, 0]), max(found[0, 1], found[worker, 1])
+
+
+@part
+def _extremes_share(worker, workers, numbers, found):
+    lowest = highest = numbers[0]
+    for number in share_of(numbers, worker, workers):
+        lowest, highest = min(lowest, number), max(highest, number)
+    found[worker, 0], found[worker, 1] = lowest, highest
+
+
+@part
 def all_below(workers, numbers, limit, found):
-    """Whether all of some integers are below the limit, and none below 0; ``found`` has a place for each worker.
+    """Whether all of some integers, if there are any, are below the limit, and none below 0; ``found`` as above.
 
     A kernel that reads numbers anyway can look at them like this before it begins: each worker has its share in its
     cache then, and Python need not start another kernel.
     """
-    on_all(_below_share, workers, (numbers, limit, found))
-    below = True
-    for worker in range(workers):
-        below = below and found[worker]
-    return below
-
-
-@part
-def _below_share(worker, workers, numbers, limit, found):
-    lowest = highest = numbers.dtype.type(0)
-    for number in share_of(numbers, worker, workers):
-        lowest, highest = min(lowest, number), max(highest, number)
-    found[worker] = lowest >= 0 and highest < limit
+    if len(numbers) == 0:
+        return True
+    extremes_of(workers, numbers, found)
+    return found[0, 0] >= 0 and found[0, 1] < limit
 
 
 @part(inline="always")

@@ -34,45 +34,37 @@ def pool_rows(source, column, rows, width, columns, used, pool_height, pool_widt
                 arguments = (source, pixels, columns, width * columns, pool_height, pool_width, y, argmax, results)
                 if c + lanes > used:
                     _careful_maxima(*arguments, used - c)
-                elif not _maxima(*arguments):
+                elif _maxima(*arguments, simd.whole(source)):
                     _careful_maxima(*arguments, lanes)
 
 
-@part
-def _maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results):
-    """A tile of ``pool_rows``, whole vectors: relu and the maxima of windows, and their places.
+def _maxima_by(name, beats):
+    """``maxima(...)``: a tile of ``pool_rows``, ``used`` channels of it: relu, maxima of windows, and their places.
 
-    Returns whether that is all right: not if there is a NaN, which no comparison finds.
+    ``beats(pixel, largest)`` says where a pixel takes the lead. Returns whether there is a NaN: ``masks.tile_above`` is
+    the quicker, but finds none.
     """
-    every, at, n = simd.whole(source), 0, 0
-    largest = simd.tile_load(source, pixels, every, 1)
-    total, largest = largest, simd.tile_relu(largest)
-    position = masks.tile_counters(largest)
-    for i in range(1, pool_height * pool_width):
-        at, n = next_pixel(at, n, right, down, pool_width)
-        pixel = simd.tile_load(source, simd.shifted(pixels, at), every, 1)
-        wins = masks.tile_above(pixel, largest)
-        largest = masks.tile_where(wins, pixel, largest)
-        position = masks.tile_advance(position, wins, i)
-        total = simd.tile_plus(total, pixel)
-    simd.tile_store(largest, y, results, every)
-    simd.tile_store(masks.tile_narrow(position, argmax), argmax, results, every)
-    return not masks.tile_has_nan(total)
+    def maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results, used):
+        total, at, n = simd.tile_load(source, pixels, used, 1), 0, 0
+        largest = simd.tile_relu(total)
+        position = masks.tile_counters(largest)
+        for i in range(1, pool_height * pool_width):
+            at, n = next_pixel(at, n, right, down, pool_width)
+            pixel = simd.tile_load(source, simd.shifted(pixels, at), used, 1)
+            wins = beats(pixel, largest)
+            largest = masks.tile_where(wins, pixel, largest)
+            position = masks.tile_advance(position, wins, i)
+            total = simd.tile_plus(total, pixel)
+        simd.tile_store(largest, y, results, used)
+        simd.tile_store(masks.tile_narrow(position, argmax), argmax, results, used)
+        return masks.tile_has_nan(total)
+
+    maxima.__name__ = maxima.__qualname__ = name  # no two functions of one name: see compiling.py
+    return part(maxima)
 
 
-@part
-def _careful_maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results, used):
-    """The same for ``used`` channels, whatever there is."""
-    largest = simd.tile_relu(simd.tile_load(source, pixels, used, 1))
-    position, at, n = masks.tile_counters(largest), 0, 0
-    for i in range(1, pool_height * pool_width):
-        at, n = next_pixel(at, n, right, down, pool_width)
-        pixel = simd.tile_load(source, simd.shifted(pixels, at), used, 1)
-        wins = masks.tile_exceeds(pixel, largest)
-        largest = masks.tile_where(wins, pixel, largest)
-        position = masks.tile_advance(position, wins, i)
-    simd.tile_store(largest, y, results, used)
-    simd.tile_store(masks.tile_narrow(position, argmax), argmax, results, used)
+_maxima = _maxima_by("maxima", masks.tile_above)
+_careful_maxima = _maxima_by("careful_maxima", masks.tile_exceeds)
 
 
 @part

@@ -73,7 +73,9 @@ def _initial():
 
 
 def run(kernel, work, *arguments, workers=None):
-    """What ``kernel(workers, *arguments)`` returns, with so many workers as ``work``, the numbers it handles, is worth.
+    """Call ``kernel(workers, *arguments)`` with so many workers as ``work``, the numbers it handles, is worth.
+
+    Returns what the kernel returns.
 
     Callers whose work arrays have a row for each worker say how many that are: the setting may change meanwhile.
     """

@@ -9,7 +9,6 @@ from . import arrays
 checks = of_numpy.variant(
     ARRAY=arrays.DeviceArray,
     ARRAY_NAME="an array on the device (from kernels.cuda.asarray)",
-    plain=lambda name, value: value,
     laid_out=lambda value, dtype=None: value,
     extremes=arrays.bounds,
     is_writeable=lambda value: True,

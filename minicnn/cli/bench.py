@@ -83,6 +83,7 @@ def choose(arguments):
     threads = arguments.threads or len(cores or range(machine.usable_cpus()))
     if threads > machine.usable_cpus():
         raise ValueError(f"--threads: this process may use {machine.usable_cpus()} CPUs, got {threads}")
+    known("isa", [arguments.isa], instructions.CHOICES)
     instructions.check(arguments.isa)
     quick = arguments.quick
     backends = contestants.choose_backends(arguments.backends)
@@ -92,8 +93,7 @@ def choose(arguments):
         threads=threads, sections=tuple(sections), networks=tuple(networks),
         batches=tuple(arguments.batch or ((32,) if quick else batches)),
         repeats=arguments.repeats or (3 if quick else 7), seconds=arguments.seconds or (0.1 if quick else 0.5),
-        cold=not quick, match=arguments.match, few=quick,
-        isa=arguments.isa)
+        cold=not quick, match=arguments.match, few=quick, isa=arguments.isa)
 
 
 def known(option, given, names):

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from kernels import cpu
-from kernels.cpu import calls, conv2d, plans, setups, workspace
+from kernels.cpu import calls, conv2d, dense, loss, optimizers, plans, setups, workspace
+
+
+def forget_calls():
+    """Nothing that was prepared for a call is known any more."""
+    for module in (conv2d, dense, loss, optimizers):
+        for known in vars(module).values():
+            if isinstance(known, calls.Calls):
+                known.known.clear()
 
 
 class Guarded:
@@ -51,9 +59,9 @@ def guarded(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_call_is_known():
     """What a test changes is to count: nothing that was prepared before or during another is used."""
-    calls.forget()
+    forget_calls()
     yield
-    calls.forget()
+    forget_calls()
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def units_of(monkeypatch):
                setups.winners, plans.plan_of)
 
     def forget():
-        calls.forget()
+        forget_calls()
         for cached in planned:
             cached.cache_clear()
 

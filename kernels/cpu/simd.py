@@ -175,16 +175,17 @@ def tile_add_outer(typing, tile, x, rows, step, k, w, at):
 
 
 @intrinsic
-def tile_add_scaled(typing, tile, factor, x, at):
-    """``tile += factor * x[at :][: vectors * lanes]``, for a tile of one row."""
+def tile_add_scaled(typing, tile, factors, i, x, at):
+    """``tile += factors[i] * x[at :][: vectors * lanes]``, for a tile of one row."""
     def codegen(context, builder, signature, args):
         model = Model(context, builder, tile)
-        multiply_add, vector = model.function("llvm.fmuladd", 3), model.broadcast(args[1])
-        start = address(context, builder, x, args[2], args[3])
+        factor = builder.load(address(context, builder, factors, args[1], args[2]))
+        multiply_add, vector = model.function("llvm.fmuladd", 3), model.broadcast(factor)
+        start = address(context, builder, x, args[3], args[4])
         return model.pack([builder.call(multiply_add, [vector, model.load(start, v), builder.extract_value(args[0], v)])
                            for v in range(len(tile))])
 
-    return tile(tile, factor, x, types.intp), codegen
+    return tile(tile, factors, types.intp, x, types.intp), codegen
 
 
 @intrinsic

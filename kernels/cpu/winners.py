@@ -162,7 +162,7 @@ def _spread_tiles(vectors):
                 while left != 0:
                     o = masks.lowest_bit(left)
                     left &= left - 1  # takes the lowest bit off
-                    tile = simd.tile_add_scaled(tile, dy[sources[j] + o], weights, k + o * apart)
+                    tile = simd.tile_add_scaled(tile, dy, sources[j] + o, weights, k + o * apart)
                 simd.tile_store(tile, dx, (to + starts[j],), vectors * lanes)
 
     spread.__name__ = spread.__qualname__ = f"spread_winners_{vectors}"  # no two functions of one name
@@ -180,7 +180,7 @@ def _correlate_tiles(vectors):
                 while left != 0:
                     i = masks.lowest_bit(left) * channels + o
                     left &= left - 1
-                    tile = simd.tile_add_scaled(tile, gradients[i], x, at + places[i])
+                    tile = simd.tile_add_scaled(tile, gradients, i, x, at + places[i])
                 simd.tile_store(tile, dw, (o * terms + k,), vectors * lanes)
 
     correlate.__name__ = correlate.__qualname__ = f"correlate_winners_{vectors}"

@@ -3,9 +3,10 @@
 ``convolve`` computes y, ``spread`` dx, ``correlate`` dw and db. What is multiplied with what stands in
 the plan (``plans.py``), how fast is a matter of ``product.py``.
 
-The functions ``..._share(worker, workers, ...)`` do one worker's share; an array called ``..._scratch`` has a row for
-each worker. Constants are written ``np.int64(0)`` where they are passed on: Numba would compile a function once
-more for every constant it is called with.
+The functions ``..._share(worker, workers, ...)`` do one worker's share, and where there are counters of tasks ``taken``
+(``parallel.py``), what others have left of theirs. An array called ``..._scratch`` has a row for each worker. Constants
+are written ``np.int64(0)`` where they are passed on: Numba would compile a function once more for every constant it is
+called with.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from . import simd
 from .compiling import kernel
 from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
-from .parallel import on_all, share_of
+from .parallel import next_task, none_taken, on_all, share_of, take
 from .parts import part
 from .plans import unpacked
 from .pooled import pool_rows, unpool_rows
@@ -30,24 +31,24 @@ MANY_PIXELS = 256
 @kernel
 def convolve(workers, *arguments):
     """y; the arguments are those of ``convolve_share``."""
-    on_all(convolve_share, workers, arguments)
+    on_all(convolve_share, workers, (none_taken(workers), *arguments))
 
 
 @kernel
 def spread(workers, *arguments):
     """dx; the arguments are those of ``spread_share``."""
-    on_all(spread_share, workers, arguments)
+    on_all(spread_share, workers, (none_taken(workers), *arguments))
 
 
 @kernel
 def correlate(workers, *arguments):
     """dw and db; the arguments are those of ``correlate_share``."""
-    on_all(correlate_share, workers, arguments)
+    on_all(correlate_share, workers, (none_taken(workers), *arguments))
 
 
 @part
-def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias, y,
-                   columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
+def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias,
+                   y, columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
     """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels.
 
     With a ``pool_height`` above 0, y and argmax are the maxima of relu of the result in windows of that size.
@@ -56,32 +57,38 @@ def convolve_share(worker, workers, sizes, row, step, out, images, x, padded_scr
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, terms = np.int64(0), np.bool_(False), len(step)
     pixels = images * plan.out_height * plan.out_width
-    for o in range(0, columns, PANEL * lanes):
-        width = min(PANEL * lanes, columns - o)
-        first_unit, last_unit = units_of(worker, workers, units, pixels, o, width, columns)
-        if first_unit == last_unit:
-            continue
-        weights, w_at, w_stride = w, o, columns
-        if packs:
-            weights, w_at, w_stride = w_scratch[worker], zero, panel_width(width, lanes)
-            sums = w_scratch[worker, terms * w_stride:]  # nobody asks for the sums of weights
-            pack_panel(w, w, no, o, columns, terms, width, w_stride, lanes, weights, zero, sums, zero)
-        for unit in range(first_unit, last_unit):
-            first, count, top, rows = place(plan, unit, images)
-            source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
-            target, at = y, (first * plan.out_height + top) * plan.out_width * columns + o
-            if pool_height > 0:
-                target, at = y_scratch[worker], o
-            product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride, bias,
-                    o, target, at, out, width, lanes, no, relu and pool_height == 0)
-            if pool_height > 0:
-                window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
-                pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y, argmax,
-                          window * columns, lanes)
+    for turn in range(workers):
+        share, before = (worker + turn) % workers, zero  # its tasks are the units of all panels; so many lie before o
+        task = take(taken, share)
+        for o in range(0, columns, PANEL * lanes):
+            width = min(PANEL * lanes, columns - o)
+            first_unit, last_unit = units_of(share, workers, units, pixels, o, width, columns)
+            unit, before = first_unit + task - before, before + last_unit - first_unit
+            if unit >= last_unit:
+                continue
+            weights, w_at, w_stride = w, o, columns
+            if packs:
+                weights, w_at, w_stride = w_scratch[worker], zero, panel_width(width, lanes)
+                sums = w_scratch[worker, terms * w_stride:]  # nobody asks for the sums of weights
+                pack_panel(w, w, no, o, columns, terms, width, w_stride, lanes, weights, zero, sums, zero)
+            while unit < last_unit:
+                first, count, top, rows = place(plan, unit, images)
+                source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
+                target, at = y, (first * plan.out_height + top) * plan.out_width * columns + o
+                if pool_height > 0:
+                    target, at = y_scratch[worker], o
+                product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride,
+                        bias, o, target, at, out, width, lanes, no, relu and pool_height == 0)
+                if pool_height > 0:
+                    window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
+                    pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y,
+                              argmax, window * columns, lanes)
+                task = take(taken, share)
+                unit = last_unit + task - before
 
 
 @part
-def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw, column_step, dy, mask, masked,
+def spread_share(worker, workers, taken, sizes, row, step, out, images, gathers, kh, kw, column_step, dy, mask, masked,
                  argmax, pool_height, pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, channels, outputs,
                  lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
     """dx: every pixel of dy spreads over its window.
@@ -95,19 +102,19 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
     """
     plan = unpacked(sizes, row, step, out)
     if gathers:
-        gather(worker, workers, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
-               w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
+        gather(worker, workers, taken, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width,
+               dy_scratch, w, w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
         return
     few = len(windows) > 0
     units = (images + plan.images - 1) // plan.images * bands_of_dx(plan)
-    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     zero = np.int64(0)
     weights, size = w_scratch[worker], zero
-    if first_unit < last_unit:
-        together = kh * kw * channels if few else channels  # columns of the transposed w that are packed side by side
+    together = kh * kw * channels if few else channels  # columns of the transposed w that are packed side by side
+    unit = next_task(worker, workers, units, taken)
+    if unit >= 0:
         for k in range(0, kh * kw * channels, together):
             size = pack_columns(w, k * outputs, together, outputs, lanes, weights, size)
-    for unit in range(first_unit, last_unit):
+    while unit >= 0:
         first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)
         source, base = unit_of_dy(plan.out_height, plan.out_width, dy, mask, masked, argmax, pool_height, pool_width,
@@ -126,6 +133,7 @@ def spread_share(worker, workers, sizes, row, step, out, images, gathers, kh, kw
                         at, top, end, lanes)
         if plan.padded:
             copy_unpadded(plan, target, zero, first, count, top, end, lanes, dx)
+        unit = next_task(worker, workers, units, taken)
 
 
 @part
@@ -207,7 +215,7 @@ def add_windows(plan, kh, kw, column_step, spread, size, count, low, target, at,
 
 
 @part
-def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
+def gather(worker, workers, taken, plan, images, taps, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w,
            w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch):
     """dx, where the stride is 1: every pixel of dx gathers from the windows that cover it.
 
@@ -221,51 +229,56 @@ def gather(worker, workers, plan, images, taps, dy, mask, masked, argmax, pool_h
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, weights = np.int64(0), np.bool_(False), w_scratch[worker]
     source, base, held_unit, pixels_of_dx = dy, zero, -1, images * plan.out_height * plan.out_width
-    for c in range(0, channels, PANEL * lanes):
-        used = min(PANEL * lanes, channels - c)
-        first_unit, last_unit = units_of(worker, workers, units, pixels_of_dx, c, used, channels)
-        if first_unit == last_unit:
-            continue
-        width = panel_width(used, lanes)
-        for tap in range(taps):
-            pack_transposed(w, ((taps - 1 - tap) * channels + c) * outputs, used, outputs, width, lanes, weights,
-                            tap * outputs * width)
-        for unit in range(first_unit, last_unit):
-            first, count, top, rows = place(plan, unit, images)
-            if unit != held_unit:
-                above = top - plan.top
-                low, high = max(0, above), min(plan.height, above + plan.block_height)
-                source, base = unit_of_dy(plan.height, plan.width, dy, mask, masked, argmax, pool_height, pool_width,
-                                          first, count, low, high, outputs, lanes, dy_scratch[worker])
-                if plan.padded:
-                    copy_padded(plan, source, base, low, high, count, above, lanes, padded_scratch[worker])
-                    source, base = padded_scratch[worker], zero
-                held_unit = unit
-            pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
-            product(source, base, plan.row, zero, pixels, plan.step, len(plan.step), weights, zero, width, zeros, zero,
-                    dx, pixel * channels + c, plan.out, used, lanes, no, no)
+    for turn in range(workers):
+        share, before = (worker + turn) % workers, zero  # as in ``convolve_share``
+        task = take(taken, share)
+        for c in range(0, channels, PANEL * lanes):
+            used = min(PANEL * lanes, channels - c)
+            first_unit, last_unit = units_of(share, workers, units, pixels_of_dx, c, used, channels)
+            unit, before = first_unit + task - before, before + last_unit - first_unit
+            if unit >= last_unit:
+                continue
+            width = panel_width(used, lanes)
+            for tap in range(taps):
+                pack_transposed(w, ((taps - 1 - tap) * channels + c) * outputs, used, outputs, width, lanes, weights,
+                                tap * outputs * width)
+            while unit < last_unit:
+                first, count, top, rows = place(plan, unit, images)
+                if unit != held_unit:
+                    above = top - plan.top
+                    low, high = max(0, above), min(plan.height, above + plan.block_height)
+                    source, base = unit_of_dy(plan.height, plan.width, dy, mask, masked, argmax, pool_height,
+                                              pool_width, first, count, low, high, outputs, lanes, dy_scratch[worker])
+                    if plan.padded:
+                        copy_padded(plan, source, base, low, high, count, above, lanes, padded_scratch[worker])
+                        source, base = padded_scratch[worker], zero
+                    held_unit = unit
+                pixel, pixels = (first * plan.out_height + top) * plan.out_width, count * rows * plan.out_width
+                product(source, base, plan.row, zero, pixels, plan.step, len(plan.step), weights, zero, width, zeros,
+                        zero, dx, pixel * channels + c, plan.out, used, lanes, no, no)
+                task = take(taken, share)
+                unit = last_unit + task - before
 
 
 @part
-def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy, mask, masked, argmax, pool_height,
-                    pool_width, padded_scratch, dy_scratch, zeros, dw, sums, splits, block, columns, lanes):
+def correlate_share(worker, workers, taken, sizes, row, step, out, taps, images, x, dy, mask, masked, argmax,
+                    pool_height, pool_width, padded_scratch, dy_scratch, zeros, dw, sums, splits, block, columns,
+                    lanes):
     """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
-    (added up by ``add_splits``), and the kernel's elements into blocks. A worker packs the rows of dy that its blocks
-    need, so db comes with the first of them; ``sums`` has a last row for what the others add up.
+    (added up by ``add_splits``), and the kernel's elements into blocks. For each block dy is packed anew, and db comes
+    with the first of them; ``sums`` has a last row for what the others add up.
     """
     plan = unpacked(sizes, row, step, out)
     terms = len(taps)
     blocks = (terms + block - 1) // block
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, factor = np.int64(0), np.bool_(False), dy_scratch[worker]
-    first_task, last_task = splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers
-    if first_task == last_task:
-        return
-    for split in range(first_task // blocks, (last_task + blocks - 1) // blocks):
-        first_tap = max(0, first_task - split * blocks) * block
-        last_tap = min(terms, (last_task - split * blocks) * block)
+    task = next_task(worker, workers, splits * blocks, taken)
+    while task >= 0:
+        split, first_tap = task // blocks, task % blocks * block
+        last_tap = min(terms, first_tap + block)
         first_unit, last_unit = units * split // splits, units * (split + 1) // splits
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
@@ -284,6 +297,7 @@ def correlate_share(worker, workers, sizes, row, step, out, taps, images, x, dy,
                                totals, o)
                 product(source, base, step, first_tap, last_tap, row, pixels, factor, zero, width, zeros, zero, dw,
                         split * terms * columns + o, taps, used, lanes, unit > first_unit, no)
+        task = next_task(worker, workers, splits * blocks, taken)
 
 
 @kernel
@@ -310,12 +324,13 @@ def add_splits_share(worker, workers, partial, dw, sums, db):
 
 @part
 def units_of(worker, workers, units, pixels, before, width, columns):
-    """A worker's units of one panel: the first and the one behind the last.
+    """The units of one panel that are in a worker's share: the first and the one behind the last.
 
-    Of many pixels a worker takes some units with all of their panels: what it reads and writes then stays in its own
-    cache, from layer to layer. Of few, a worker that takes few panels has less to pack: all panels' units are laid end
-    to end, a unit of a panel ``width`` wide taking that much room, and the line is cut in equal parts, so that a narrow
-    last panel counts for little. So it is where whole units cannot be shared out evenly, to within an eighth or so.
+    Of many pixels a share has some units with all of their panels: what a worker reads and writes then stays in its own
+    cache, from layer to layer. Of few, a worker whose share has few panels has less to pack: all panels' units are laid
+    end to end, a unit of a panel ``width`` wide taking that much room, and the line is cut in equal parts, so that a
+    narrow last panel counts for little. So it is where whole units cannot be shared out evenly, to within an eighth or
+    so.
     ``before`` columns lie in the panels before this one.
     """
     if pixels >= MANY_PIXELS * workers and (units % workers == 0 or units >= 8 * workers):

@@ -21,7 +21,7 @@ import numpy as np
 from . import simd
 from .compiling import kernel
 from .convolution import unit_of_dy
-from .parallel import on_all
+from .parallel import next_task, none_taken, on_all
 from .parts import part
 
 #: Pixels in a tile by its channels, of which there are up to three: their sums stay in registers.
@@ -34,17 +34,18 @@ LONGEST = 1 << 16
 @kernel
 def spread_dots(workers, *arguments):
     """dx; the arguments are those of ``dots_share``."""
-    on_all(dots_share, workers, arguments)
+    on_all(dots_share, workers, (none_taken(workers), *arguments))
 
 
 @part
-def dots_share(worker, workers, images, together, first_pixels, counts, rows, source, place, steps, dy_step, w_step, dy,
-               mask, masked, argmax, pool_height, pool_width, dy_scratch, w, zeros, dx, height, width, channels,
-               out_height, out_width, outputs, lanes):
+def dots_share(worker, workers, taken, images, together, first_pixels, counts, rows, source, place, steps, dy_step,
+               w_step, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w, zeros, dx, height, width,
+               channels, out_height, out_width, outputs, lanes):
     """A worker's units of dx: ``together`` images, or a band of rows of one; the tables are those of ``tables_of``."""
     bands, classes = counts.shape
     units = (images + together - 1) // together * bands
-    for unit in range(units * worker // workers, units * (worker + 1) // workers):
+    unit = next_task(worker, workers, units, taken)
+    while unit >= 0:
         first, band = unit // bands * together, unit % bands
         count, low = min(together, images - first), rows[band, 0]
         values, base = unit_of_dy(out_height, out_width, dy, mask, masked, argmax, pool_height, pool_width, first,
@@ -63,6 +64,7 @@ def dots_share(worker, workers, images, together, first_pixels, counts, rows, so
                     _dots_2(*arguments)
                 else:
                     _dots_1(*arguments)
+        unit = next_task(worker, workers, units, taken)
 
 
 def _tiles(channels):

@@ -11,6 +11,11 @@ layer (OpenMP or its own):
 For every r below sizes[0] one of the threads calls ``function(arrays + r steps, sizes, steps, data)``, with sizes[0] as
 the number of rows that it shall do. Here ``arrays`` is one array that holds the numbers of the workers. On the way it
 sets how many threads the caller's own compiled functions use, so that number is put back.
+
+Workers are not equally fast: another program takes some of one's processor away, or a thread wakes up late. So where
+the work is more than a pass over memory, it is cut into tasks. Every worker has a share of them, the same in every
+step, so that what it reads is mostly what it wrote; when that is done it helps the others with what is left of theirs.
+A counter for each share tells which task is next. Who does a task makes no difference to its result.
 """
 
 from __future__ import annotations
@@ -23,6 +28,9 @@ from .parts import part
 
 INT64, INT = ir.IntType(64), ir.IntType(32)  # the latter is C's int
 BYTES = ir.IntType(8).as_pointer()
+
+#: Counters that different workers change stand so many numbers apart: each has a cache line for itself.
+APART = 8
 
 
 @intrinsic
@@ -66,6 +74,35 @@ def on_all(typing, work, workers, arguments):
     return signature, codegen
 
 
+@intrinsic
+def none_taken(typing, workers):
+    """For each share a counter of the tasks that were taken from it, which none were yet.
+
+    They are part of the kernel that calls this and live as long as its call.
+    """
+    def codegen(context, builder, signature, args):
+        size = builder.mul(args[0], ir.Constant(INT64, APART))
+        counters = builder.alloca(INT64, size)
+        with cgutils.for_range(builder, size) as loop:
+            builder.store(ir.Constant(INT64, 0), builder.gep(counters, [loop.index]))
+        return counters
+
+    return types.CPointer(types.int64)(types.intp), codegen
+
+
+@intrinsic
+def take(typing, taken, share):
+    """The number, within its share, of the next task that nobody has taken; behind the last one, numbers go on.
+
+    The counter is read and changed in one (atomic) instruction, so that no two workers get the same.
+    """
+    def codegen(context, builder, signature, args):
+        counter = builder.gep(args[0], [builder.mul(args[1], ir.Constant(INT64, APART))])
+        return builder.atomic_rmw("add", counter, ir.Constant(INT64, 1), "monotonic")
+
+    return types.intp(types.CPointer(types.int64), types.intp), codegen
+
+
 def _row_function(context, module, compiled, arguments):
     """The function that the threads call: read the number of the worker, unpack the arguments, and go."""
     kind = ir.FunctionType(ir.VoidType(), [BYTES.as_pointer(), INT64.as_pointer(), INT64.as_pointer(), BYTES])
@@ -83,6 +120,20 @@ def _row_function(context, module, compiled, arguments):
         context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, [worker, workers, *unpacked])
     builder.ret_void()
     return function
+
+
+@part
+def next_task(worker, workers, tasks, taken):
+    """A task below ``tasks`` that nobody has taken, of the worker's own share while it has any; -1 if none is left.
+
+    ``taken`` is what ``none_taken`` gave.
+    """
+    for turn in range(workers):
+        share = (worker + turn) % workers
+        task = tasks * share // workers + take(taken, share)
+        if task < tasks * (share + 1) // workers:
+            return task
+    return -1
 
 
 @part

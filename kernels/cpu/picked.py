@@ -27,7 +27,7 @@ from . import masks, simd
 from .compiling import kernel
 from .convolution import place, unit_of_x
 from .packing import fill
-from .parallel import all_below, on_all
+from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
 from .plans import unpacked
 from .product import panel_width
@@ -43,12 +43,12 @@ def correlate_picked(workers, argmax, places, found, *arguments):
     """dw and db, as ``winners.backward_from_winners``; the arguments behind the first four are ``picked_share``'s."""
     if not all_below(workers, argmax, places, found):
         return False
-    on_all(picked_share, workers, arguments)
+    on_all(picked_share, workers, (none_taken(workers), *arguments))
     return True
 
 
 @part
-def picked_share(worker, workers, sizes, row, step, out, start, near, taps, images, x, dy, y, argmax, windows,
+def picked_share(worker, workers, taken, sizes, row, step, out, start, near, taps, images, x, dy, y, argmax, windows,
                  padded_scratch, four_scratch, gradients_scratch, which_scratch, partial, sums, splits, columns, lanes):
     """``partial[split, k, o] = sum_q g[q, o] four[start[q] + step[k], argmax[q, o]]``, ``sums[split, o] = sum_q g``.
 
@@ -58,7 +58,8 @@ def picked_share(worker, workers, sizes, row, step, out, start, near, taps, imag
     plan, terms = unpacked(sizes, row, step, out), len(taps)
     units = (images + plan.images - 1) // plan.images * plan.bands
     four, gradients, which = four_scratch[worker], gradients_scratch[worker], which_scratch[worker]
-    for split in range(splits * worker // workers, splits * (worker + 1) // workers):
+    split = next_task(worker, workers, splits, taken)
+    while split >= 0:
         to = split * terms * columns
         fill(partial, to, to + terms * columns, lanes)
         for unit in range(units * split // splits, units * (split + 1) // splits):
@@ -78,6 +79,7 @@ def picked_share(worker, workers, sizes, row, step, out, start, near, taps, imag
                 else:
                     _pack_2(*arguments)
                     _tiles_2(four, step, start, used_windows, gradients, which, width, partial, to + o, taps, used)
+        split = next_task(worker, workers, splits, taken)
 
 
 @part

@@ -31,7 +31,7 @@ from . import masks, simd
 from .compiling import kernel
 from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_x
 from .packing import copy_unpadded, fill, pack_transposed
-from .parallel import all_below, on_all
+from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
 from .plans import unpacked
 from .pooled import next_pixel
@@ -52,7 +52,7 @@ def backward_from_winners(workers, argmax, places, found, *arguments):
     """
     if not all_below(workers, argmax, places, found):
         return False
-    on_all(winners_share, workers, arguments)
+    on_all(winners_share, workers, (none_taken(workers), none_taken(workers), *arguments))
     on_all(add_winners_share, workers, arguments)
     return True
 
@@ -67,26 +67,26 @@ def count_positive(numbers, step):
 
 
 @part
-def winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
-                  pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block, padded_scratch,
-                  w_scratch, starts, bits, sources, gradients, places, partial, sums):
+def winners_share(worker, workers, taken, taken_of_dw, sizes, row, step, out, kh, kw, column_step, images, x, dy, y,
+                  argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
+                  padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
     ``group`` is the number of windows that are looked at together for dx, ``dw_group`` that for dw.
     """
     plan = unpacked(sizes, row, step, out)
     if wants_dx:
-        spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width,
-                       group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker], starts[worker],
-                       bits[worker], sources[worker])
-    correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      dw_group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker], gradients[worker],
-                      places[worker], partial, sums)
+        spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy, y, argmax, pool_height,
+                       pool_width, group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker],
+                       starts[worker], bits[worker], sources[worker])
+    correlate_winners(worker, workers, taken_of_dw, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
+                      pool_width, dw_group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker],
+                      gradients[worker], places[worker], partial, sums)
 
 
 @part
-def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width, group,
-                   w, dx, outputs, lanes, padded, weights, starts, bits, sources):
+def spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy, y, argmax, pool_height, pool_width,
+                   group, w, dx, outputs, lanes, padded, weights, starts, bits, sources):
     """``dx[place[q, o] + step[k]] += g[q, o] w[k, o]``.
 
     The units are bands of dx, so that no two workers write to the same place. A band takes all windows that reach into
@@ -95,11 +95,11 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
     """
     zero, units = np.int64(0), (images + plan.images - 1) // plan.images * bands_of_dx(plan)
     row_size, run, wide = plan.padded_width * plan.channels, kw * plan.channels, plan.out_width // pool_width
-    first_unit, last_unit = units * worker // workers, units * (worker + 1) // workers
     apart = between_channels(kh * run, lanes)
-    if first_unit < last_unit:
+    unit = next_task(worker, workers, units, taken)
+    if unit >= 0:
         pack_transposed(w, 0, kh * run, outputs, apart, lanes, weights, 0)
-    for unit in range(first_unit, last_unit):
+    while unit >= 0:
         first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)
         lowest, highest = lowest // pool_height, highest // pool_height  # rows of windows: bands end where one ends
@@ -121,11 +121,13 @@ def spread_winners(worker, workers, plan, kh, kw, column_step, images, dy, y, ar
                             (pixels, starts, bits, apart, dy, sources))
         if copied:
             copy_unpadded(plan, target, (top - above) * row_size, first, count, top, end, lanes, dx)
+        unit = next_task(worker, workers, units, taken)
 
 
 @part
-def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height, pool_width,
-                      group, outputs, lanes, splits, block, padded, bits, gradients, places, partial, sums):
+def correlate_winners(worker, workers, taken, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
+                      pool_width, group, outputs, lanes, splits, block, padded, bits, gradients, places, partial,
+                      sums):
     """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o] = sum_q g[q, o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, and the channels into blocks.
@@ -133,7 +135,8 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
     blocks = (outputs + block - 1) // block
     units = (images + plan.images - 1) // plan.images * plan.bands
     row_size, run, wide = plan.padded_width * plan.channels, kw * plan.channels, plan.out_width // pool_width
-    for task in range(splits * blocks * worker // workers, splits * blocks * (worker + 1) // workers):
+    task = next_task(worker, workers, splits * blocks, taken)
+    while task >= 0:
         split, o = task // blocks, task % blocks * block
         used = min(block, outputs - o)
         before = (split * outputs + o) * kh * run
@@ -149,6 +152,7 @@ def correlate_winners(worker, workers, plan, kh, kw, column_step, images, x, dy,
                              used, outputs, lanes, bits, gradients, places, sums[split])
                 _correlate(partial, before, kh, run, source, base, row_size, lanes,
                            (gradients, places, bits, used, kh * run))
+        task = next_task(worker, workers, splits * blocks, taken)
 
 
 @cache

@@ -75,6 +75,34 @@ for number in (1, 2, 3, 4):
     assert len(digests) == 4 and len(set(digests)) == 1
 
 
+LATE = """
+import inspect
+from kernels.cpu import convolution, dots, picked, winners
+from kernels.cpu.parts import part
+
+def late(module, name):
+    # the same share, but the first of several workers comes when all is done
+    share = getattr(module, name)
+    names = ", ".join(inspect.signature(share.py_func).parameters)
+    made = {"share": share}
+    exec(f"def late_{name}({names}):\\n    if worker > 0 or workers == 1:\\n        share({names})", made)
+    setattr(module, name, part(made[f"late_{name}"]))
+
+for module, name in ((convolution, "convolve_share"), (convolution, "spread_share"), (convolution, "correlate_share"),
+                     (dots, "dots_share"), (picked, "picked_share"), (winners, "winners_share")):
+    late(module, name)
+"""
+
+
+def test_what_a_late_worker_leaves_the_others_do(tmp_path):
+    digests, _ = run(STEP + LATE + """
+for number in (1, 2, 4):
+    cpu.set_num_threads(number)
+    print(step())
+""", NUMBA_NUM_THREADS="4", NUMBA_CACHE_DIR=str(tmp_path))
+    assert len(digests) == 3 and len(set(digests)) == 1
+
+
 def test_gradients_repeat_to_the_bit_however_the_workers_interleave():
     # one worker is at dw while another is at dx still: what they write to must not overlap
     out, _ = run("""

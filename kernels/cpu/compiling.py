@@ -24,6 +24,7 @@ import sys
 import llvmlite.binding as llvm
 import numba
 from numba import config
+from numba.core.runtime import rtsys
 
 _HERE = pathlib.Path(__file__).parent
 _announced = False
@@ -84,8 +85,12 @@ class _Forgiving:
         return getattr(self._cache, name)
 
     def load_overload(self, signature, target):
+        # Before it looks, Numba's own ``load_overload`` imports all that it may need to compile something, SciPy among
+        # it if that is installed: a third of a warm start. What is loaded needs no more than the run-time library.
+        load = getattr(self._cache, "_load_overload", self._cache.load_overload)
         try:
-            found = self._cache.load_overload(signature, target)
+            rtsys.initialize(target)
+            found = load(signature, target)
         except Exception:  # a damaged file can raise anything: then it is as if there were none
             found = None
         if found is None:

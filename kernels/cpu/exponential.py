@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -34,14 +33,27 @@ def exponential(x, number):
 
     0 takes the place of what is too small for a normal number, which is below -87.3 in float32, -708.4 in float64.
     """
-    whole = number(1.5 / np.finfo(number).eps)  # the numbers around this one are the whole numbers ...
+    whole = number(1.5 * (2 ** 23 if is_single(number) else 2 ** 52))  # the numbers around it are the whole numbers ...
     shifted = x * number(1 / math.log(2)) + whole
     n = shifted - whole  # ... so this is rounded
     r = x - n * number(LN2_START) - n * number(LN2_REST)
     series = number(0)
     for coefficient in SERIES:
         series = series * r + number(coefficient)
-    return number(0) if x < number(math.log(np.finfo(number).tiny)) else series * power_of_two(shifted)
+    smallest = -126 * math.log(2) if is_single(number) else -1022 * math.log(2)
+    return number(0) if x < number(smallest) else series * power_of_two(shifted)
+
+
+@intrinsic
+def is_single(typing, number):
+    """Whether the type is float32, and not float64: a constant.
+
+    (``np.finfo`` would do. But then a compiled kernel could not be loaded without all of Numba's linear algebra.)
+    """
+    def codegen(context, builder, signature, args):
+        return ir.Constant(ir.IntType(1), number.dtype == types.float32)
+
+    return types.boolean(number), codegen
 
 
 @intrinsic

@@ -14,6 +14,7 @@ from . import threads
 from .calls import Calls, writeable
 from .checks import checks
 from .compiling import kernel
+from .exponential import is_single
 from .parallel import on_all, share_of
 from .parts import part
 
@@ -70,14 +71,14 @@ def clip_by_global_norm(gradients, max_norm):
 
 
 @part
-def _normal(value):
-    """``value``, but 0 instead of a subnormal number.
+def _normal(value, number):
+    """``value``, of type ``number``, but 0 instead of a subnormal number.
 
     The moments of a weight without gradient (a dead unit's) shrink with every step. Subnormal numbers, below 1e-38 in
     float32, are handled by the processor a hundred times more slowly, and there they would stay for ever, since 0.9
     times the smallest of them is rounded to itself.
     """
-    return value if abs(value) >= np.finfo(value).tiny else value * 0
+    return value if abs(value) >= number(2.0 ** -126 if is_single(number) else 2.0 ** -1022) else value * 0
 
 
 @part
@@ -88,7 +89,7 @@ def _sgd_share(worker, workers, parameters, gradients, velocity, learning_rate, 
     v = share_of(velocity, worker, workers)
     for i in range(len(p)):
         step = rate * g[i]
-        speed = _normal(beta * v[i] - step)
+        speed = _normal(beta * v[i] - step, number)
         v[i] = speed
         p[i] = shrink * p[i] + (beta * speed - step if nesterov else speed)
 
@@ -108,8 +109,8 @@ def _adam_share(worker, workers, parameters, gradients, first_moment, second_mom
     p, g = share_of(parameters, worker, workers), share_of(gradients, worker, workers)
     m, v = share_of(first_moment, worker, workers), share_of(second_moment, worker, workers)
     for i in range(len(p)):
-        m[i] = _normal(keep_1 * m[i] + add_1 * g[i])
-        v[i] = _normal(keep_2 * v[i] + add_2 * (g[i] * g[i]))
+        m[i] = _normal(keep_1 * m[i] + add_1 * g[i], number)
+        v[i] = _normal(keep_2 * v[i] + add_2 * (g[i] * g[i]), number)
         p[i] = shrink * p[i] - rate * m[i] / (np.sqrt(correction * v[i]) + epsilon)
 
 

@@ -85,8 +85,8 @@ class _Forgiving:
         return getattr(self._cache, name)
 
     def load_overload(self, signature, target):
-        # Before it looks, Numba's own ``load_overload`` imports all that it may need to compile something, SciPy among
-        # it if that is installed: a third of a warm start. What is loaded needs no more than the run-time library.
+        # Before it looks, Numba's own ``load_overload`` imports all that it may need to compile something: a fifth of a
+        # warm start, and two fifths where SciPy is installed. What is loaded needs no more than the run-time library.
         load = getattr(self._cache, "_load_overload", self._cache.load_overload)
         try:
             rtsys.initialize(target)

@@ -187,7 +187,7 @@ def test_the_first_run_says_once_that_it_compiles_and_the_second_finds_the_resul
 
 
 def test_what_is_only_needed_to_compile_is_not_imported_to_load():
-    # a third of a warm start, and more where SciPy is installed
+    # see kernels/cpu/compiling.py
     code = STEP + """
 import sys
 step()

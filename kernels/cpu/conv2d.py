@@ -129,7 +129,7 @@ class Backward(NamedTuple):
 def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, window=_NO_WINDOW):
     """``Forward``, for a result of that ``shape``, with the rows and columns ``y_shape``."""
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
-    setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window[0])
+    setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window)
     work = setup.work * x_shape[0] // threads.PRODUCTS
     return Forward(shape, window, _places_type(window), workers, x_shape[0], w_shape[3], work,
                    constant(0, setup.columns, dtype), setup)

@@ -19,7 +19,7 @@ from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pa
 from .parallel import next_task, none_taken, on_all, share_of, take
 from .parts import part
 from .plans import unpacked
-from .pooled import pool_rows, unpool_rows
+from .pooled import pool_rows, product_of_windows, unpool_rows
 from .product import panel_width, product
 
 PANEL = simd.PANEL
@@ -51,11 +51,12 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
                    y, columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
     """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels.
 
-    With a ``pool_height`` above 0, y and argmax are the maxima of relu of the result in windows of that size.
+    With a ``pool_height`` above 0, y and argmax are the maxima of relu of the result in windows of that size. Windows
+    are pooled in the registers where there is no scratch array for the result before the pooling.
     """
     plan = unpacked(sizes, row, step, out)
     units = (images + plan.images - 1) // plan.images * plan.bands
-    zero, no, terms = np.int64(0), np.bool_(False), len(step)
+    zero, no, terms, pools, unpooled = np.int64(0), np.bool_(False), len(step), pool_height > 0, y_scratch[worker]
     pixels = images * plan.out_height * plan.out_width
     for turn in range(workers):
         share, before = (worker + turn) % workers, zero  # its tasks are the units of all panels; so many lie before o
@@ -74,15 +75,20 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
             while unit < last_unit:
                 first, count, top, rows = place(plan, unit, images)
                 source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
-                target, at = y, (first * plan.out_height + top) * plan.out_width * columns + o
-                if pool_height > 0:
-                    target, at = y_scratch[worker], o
-                product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at, w_stride,
-                        bias, o, target, at, out, width, lanes, no, relu and pool_height == 0)
-                if pool_height > 0:
+                target, at, window = y, (first * plan.out_height + top) * plan.out_width * columns + o, zero
+                if pools:
                     window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
-                    pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y,
-                              argmax, window * columns, lanes)
+                    target, at = unpooled, o
+                if pools and len(unpooled) == 0:
+                    product_of_windows(source, base, row, count * rows, plan.out_width, pool_height, pool_width, step,
+                                       terms, weights, w_at, w_stride, bias, o, y, argmax, window * columns, columns,
+                                       width, lanes)
+                else:
+                    product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at,
+                            w_stride, bias, o, target, at, out, width, lanes, no, relu and not pools)
+                    if pools:
+                        pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y,
+                                  argmax, window * columns, lanes)
                 task = take(taken, share)
                 unit = last_unit + task - before
 

@@ -145,6 +145,19 @@ def tile_narrow(typing, tile, array):
 
 
 @intrinsic
+def tile_rounded(typing, tile, array):
+    """A tile of whole numbers as integers of the array's type."""
+    narrow = types.UniTuple(Vector(array.dtype, tile.dtype.count), len(tile))
+
+    @elementwise(narrow, tile)
+    def codegen(builder, model, a, _):
+        whole = builder.fptosi(a, ir.VectorType(INT32, model.count))
+        return whole if whole.type == model.vector else builder.trunc(whole, model.vector)
+
+    return narrow(tile, array), codegen
+
+
+@intrinsic
 def bits_of(typing, mask):
     """The lanes of a mask of one vector as the bits of an integer, the first lane the lowest."""
     def codegen(context, builder, signature, args):

@@ -13,6 +13,9 @@ from .parts import part
 #: Windows in a tile.
 ROWS = 3
 
+#: Pixels in the largest window that is pooled in the registers of a tile.
+SQUARE = 4
+
 
 @part
 def pool_rows(source, column, rows, width, columns, used, pool_height, pool_width, y, argmax, to, lanes):
@@ -65,6 +68,93 @@ def _maxima_by(name, beats):
 
 _maxima = _maxima_by("maxima", masks.tile_above)
 _careful_maxima = _maxima_by("careful_maxima", masks.tile_exceeds)
+
+
+@part
+def product_of_windows(x, base, row, rows, width, pool_height, pool_width, step, terms, w, w_at, w_stride, bias, column,
+                       y, argmax, to, columns, used, lanes):
+    """``product.product`` and ``pool_rows`` in one, for short sums and windows of at most ``SQUARE`` pixels.
+
+    The rows of a tile are the pixels of one window, and only their maximum leaves the registers. Such a tile is lower
+    than others, and so has more to load for each multiply-add; where the sum is long, that costs more than it saves.
+    """
+    last, windows = pool_height * pool_width - 1, width // pool_width
+    near = (0, _pixel(min(1, last), pool_width, width), _pixel(min(2, last), pool_width, width),
+            _pixel(last, pool_width, width))
+    for i in range(rows // pool_height):
+        arguments = (x, base, row, i * pool_height * width, pool_width, near, windows, step, terms, w, w_at, w_stride,
+                     bias, column, y, argmax, to + i * windows * columns + column, columns, used)
+        if used <= lanes:
+            _windows_1(*arguments)
+        elif used <= 2 * lanes:
+            _windows_2(*arguments)
+        else:
+            _windows_4(*arguments)
+
+
+@part
+def _pixel(i, pool_width, width):
+    """How far the i-th pixel of a window is from its first, in an image of that width."""
+    return i // pool_width * width + i % pool_width
+
+
+def _windows(vectors):
+    """``windows(...)``: some windows side by side, from pixel p on, each in a tile of so many vectors of channels."""
+
+    def windows(x, base, row, p, pool_width, near, count, step, terms, w, w_at, w_stride, bias, column, y, argmax, to,
+                columns, used):
+        for _ in range(count):
+            inputs, at = simd.offsets_beside(row, base, p, near), w_at
+            tile = simd.tile_of(bias, column, SQUARE, vectors)
+            for k in range(terms):
+                tile = simd.tile_add_outer(tile, x, inputs, step, k, w, at)
+                at += w_stride
+            pixels = (simd.tile_row(tile, 0, vectors), simd.tile_row(tile, 1, vectors),
+                      simd.tile_row(tile, 2, vectors), simd.tile_row(tile, 3, vectors))
+            total = simd.tile_plus(simd.tile_plus(pixels[0], pixels[1]), simd.tile_plus(pixels[2], pixels[3]))
+            largest, position = _largest(y, *pixels)
+            if masks.tile_has_nan(total):
+                largest, position = _careful_largest(y, *pixels)
+            simd.tile_store(largest, y, (to,), used)
+            simd.tile_store(masks.tile_rounded(position, argmax), argmax, (to,), used)
+            p, to = p + pool_width, to + columns
+
+    windows.__name__ = windows.__qualname__ = f"windows_{vectors}"  # no two functions of one name: see compiling.py
+    return part(windows)
+
+
+_windows_1, _windows_2 = _windows(1), _windows(2)
+_windows_4 = _windows(4) if simd.PANEL == 4 else _windows_2
+
+
+@part
+def _largest(y, a, b, c, d):
+    """The largest of relu of four tiles without NaN, and which of them: of the two pairs first, then of their winners.
+
+    Places are numbers of the type of y here: a compiler would narrow integers one by one before it chooses.
+    """
+    a = simd.tile_relu(a)
+    wins_1, wins_2 = masks.tile_above(b, a), masks.tile_above(d, c)
+    largest_1, place_1 = masks.tile_where(wins_1, b, a), _either(wins_1, y, 1, 0, a)
+    largest_2, place_2 = masks.tile_where(wins_2, d, c), _either(wins_2, y, 3, 2, a)
+    wins = masks.tile_above(largest_2, largest_1)
+    return masks.tile_where(wins, largest_2, largest_1), masks.tile_where(wins, place_2, place_1)
+
+
+@part
+def _either(mask, y, number, other, like):
+    return masks.tile_where(mask, simd.tile_all(y, number, like), simd.tile_all(y, other, like))
+
+
+@part
+def _careful_largest(y, a, b, c, d):
+    """``_largest``, where there may be a NaN: one after the other."""
+    largest, place = simd.tile_relu(a), simd.tile_all(y, 0, a)
+    for pixel, number in ((b, 1), (c, 2), (d, 3)):
+        wins = masks.tile_exceeds(pixel, largest)
+        largest = masks.tile_where(wins, pixel, largest)
+        place = masks.tile_where(wins, simd.tile_all(y, number, a), place)
+    return largest, place
 
 
 @part

@@ -18,6 +18,7 @@ from . import plans, simd
 from .dots import tables_of
 from .picked import WIDEST
 from .plans import multiples, plan_of
+from .pooled import SQUARE
 from .product import panel_width
 from .winners import WIDEST as WIDEST_ROW
 from .winners import WORD, between_channels
@@ -33,6 +34,9 @@ GROUP_BYTES = 5 << 12
 #: If that takes a border, dx is gathered up to so many outputs, and up to so many pixels with it for one without it.
 SHORT, WIDER = 64, 1.45
 
+#: Terms of a sum up to which windows are pooled in the registers.
+TERMS = 64
+
 
 class Convolution(NamedTuple):
     """How ``convolve`` is called."""
@@ -41,7 +45,7 @@ class Convolution(NamedTuple):
     lanes: int
     columns: int  # of y, with those that fill up the last panel
     packs: bool
-    scratch: Scratch  # padded x, weights, y before the pooling
+    scratch: Scratch  # padded x, weights, y before the pooling if that is not done in the registers
     work: int  # multiply-adds for one image
 
 
@@ -107,19 +111,20 @@ class Winners(NamedTuple):
 
 
 @lru_cache(256)
-def convolution(shape, w_shape, stride, padding, result, dtype, workers, pool_height):
-    """``Convolution``; ``pool_height`` is 0 where there is no pooling."""
+def convolution(shape, w_shape, stride, padding, result, dtype, workers, window):
+    """``Convolution``; ``window`` is that of the pooling behind it, (0, 0) where there is none."""
     lanes, outputs = simd.lanes(dtype), w_shape[3]
     plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers,
-                           pool_height or 1)
+                           window[0] or 1)
     columns, terms = whole(outputs, lanes), len(plan.step)
     pixels = shape[0] * math.prod(result)
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
+    in_registers = window[0] == 0 or (math.prod(window) <= SQUARE and terms <= TERMS)
     scratch = Scratch((("padded x", _padded(plan, workers), dtype),
                        ("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
-                       ("unpooled y", (workers, len(plan.row) * outputs if pool_height else 0), dtype)))
+                       ("unpooled y", (workers, 0 if in_registers else len(plan.row) * outputs), dtype)))
     return Convolution(tables, lanes, columns, packs, scratch, math.prod(result) * outputs * terms)
 
 

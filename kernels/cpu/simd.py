@@ -120,6 +120,18 @@ def offsets(typing, table, base, first, last, rows):
     return result(table, types.intp, types.intp, types.intp, rows), codegen
 
 
+@intrinsic
+def offsets_beside(typing, table, base, first, near):
+    """One offset for each of ``near``: ``base + table[first + near[0]], base + table[first + near[1]], ...``."""
+    def codegen(context, builder, signature, args):
+        array, base, first, near_values = args
+        places = [builder.add(first, builder.extract_value(near_values, i)) for i in range(len(near))]
+        values = [builder.add(base, builder.load(address(context, builder, table, array, at))) for at in places]
+        return context.make_tuple(builder, near, values)
+
+    return near(table, types.intp, types.intp, near), codegen
+
+
 @intrinsic(prefer_literal=True)
 def spaced(typing, start, step, count, rows):
     """``rows`` offsets ``start, start + step, ...``, of which only ``count`` differ: the last of these repeats."""
@@ -237,6 +249,18 @@ def tile_store_sums(typing, tile, y, rows):
         return context.get_dummy_value()
 
     return types.void(tile, y, rows), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_row(typing, tile, row, vectors):
+    """Row ``row`` of a tile, as a tile of one row."""
+    count = vectors.literal_value
+    result, first = types.UniTuple(tile.dtype, count), row.literal_value * count
+
+    def codegen(context, builder, signature, args):
+        return context.make_tuple(builder, result, [builder.extract_value(args[0], first + v) for v in range(count)])
+
+    return result(tile, row, vectors), codegen
 
 
 def elementwise(result, *tiles):

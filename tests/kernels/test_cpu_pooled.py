@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import FLOATS, assert_close, assert_sums, case_with_result, conv2d_cases, values
 
 from kernels import NO_PADDING, cpu, im2col, reference
-from kernels.cpu import conv2d, setups, simd, threads, winners
+from kernels.cpu import conv2d, plans, setups, simd, threads, winners
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -279,6 +279,41 @@ def picked_cases(draw, kind="normal"):
 def no_winners(monkeypatch):
     """Let no gradient be computed as in ``winners.py``: what can be picked is picked."""
     monkeypatch.setattr(setups, "winners", lambda *geometry: None)
+
+
+@pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
+def test_pooling_in_registers_is_pooling_in_memory(guarded, units_of, monkeypatch):
+    def both(case, pool_size):
+        for terms in (0, 1 << 20):  # longest sum that is pooled in the registers
+            monkeypatch.setattr(setups, "TERMS", terms)
+            units_of(plans.UNIT_BYTES)
+            guard = guarded()
+            yield cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)
+            guard.check()
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.one_of(picked_cases(), picked_cases("special"), pooled_cases()))
+    def check(case):
+        (y, argmax), (in_memory, places) = both(*case)
+        np.testing.assert_array_equal(y, in_memory)
+        np.testing.assert_array_equal(argmax, places)
+        assert argmax.dtype == places.dtype
+
+    check()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("pool_size", [(2, 2), (1, 4), (3, 1), (2, 1)])
+def test_the_first_pixel_wins_a_tie_and_the_first_nan_the_window(dtype, pool_size):
+    rng, size = np.random.default_rng(0), math.prod(pool_size)
+    rows = [np.repeat(number, size) for number in (0.0, -0.0, -1, 1, np.nan, np.inf, -np.inf)]
+    rows += [rng.choice([-1, -0.0, 0.0, 1, 2, np.nan, np.inf, -np.inf], size) for _ in range(200)]
+    x = np.array(rows, dtype).reshape(-1, *pool_size, 1)
+    w = np.ones((1, 1, 1, 19), dtype)
+    y, argmax = cpu.conv2d_relu_max_pool2d_forward(x, w, None, 1, NO_PADDING, pool_size)
+    expected, places = reference.max_pool2d_forward(reference.relu_forward(reference.conv2d_forward(x, w)), pool_size)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(argmax, places)
 
 
 @needs_picks

@@ -45,7 +45,7 @@ def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, p
     What the convolution gives is pooled while it is in the cache, and pixels that no window covers are not computed.
     """
     (x, w, b), call = _pooled_forward_calls.find((x, w, b), (stride, padding, pool_size))
-    argmax = workspace.empty(call.shape, call.places)
+    argmax = call.places.empty()
     return run_forward(call, x, w, b, True, argmax), argmax
 
 
@@ -101,9 +101,9 @@ _NO_WINDOW, _NO_ARGMAX = (0, 0), np.empty(0, np.uint8)
 class Forward(NamedTuple):
     """What the forward passes of one kind have in common."""
 
-    shape: tuple  # of the result
-    window: tuple  # of the pooling behind it, if there is one,
-    places: np.dtype  # and the type of places in it
+    results: workspace.Results
+    places: workspace.Results  # of the maxima, if there is
+    window: tuple  # a pooling behind it
     workers: int
     images: int
     outputs: int
@@ -118,7 +118,7 @@ class Backward(NamedTuple):
     geometry: tuple  # of a convolution: shapes of x and w, stride, padding, rows and columns of y, type, workers
     window: tuple
     work: int
-    input_gradient: bool
+    dx: workspace.Results | None
     winners: setups.Winners | None = None  # each only where it is used
     dots: setups.Dots | None = None
     spread: setups.Spread | None = None
@@ -131,25 +131,27 @@ def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, windo
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
     setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window)
     work = setup.work * x_shape[0] // threads.PRODUCTS
-    return Forward(shape, window, _places_type(window), workers, x_shape[0], w_shape[3], work,
-                   constant(0, setup.columns, dtype), setup)
+    results, places = (workspace.results(shape, kind) for kind in (dtype, setups.places_type(window)))
+    return Forward(results, places, window, workers, x_shape[0], w_shape[3], work, constant(0, setup.columns, dtype),
+                   setup)
 
 
-def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, input_gradient, window=_NO_WINDOW,
-                  few=False):
-    """``Backward``; ``few`` if there may be winners enough to look at them alone."""
+def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, dx_shape, window=_NO_WINDOW, few=False):
+    """``Backward``, with dx of shape ``dx_shape`` if that is not None; ``few`` if it may pay to look at winners alone.
+    """
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
     geometry = x_shape, w_shape, stride, padding, result, dtype, workers
+    dx = None if dx_shape is None else workspace.results(dx_shape, dtype)
     if x_shape[0] == 0:
-        return Backward(geometry, window, 0, input_gradient)
+        return Backward(geometry, window, 0, dx)
     winners = setups.winners(*geometry, (window[0] or 1, window[1] or 1)) if few else None
     work = math.prod(w_shape) * x_shape[0] * math.prod(result) // threads.PRODUCTS
     dots = spread = None
-    if input_gradient:
+    if dx:
         dots = setups.dots(*geometry, masked)
         spread = None if dots else setups.gather(*geometry, masked) or setups.spread(*geometry, masked)
     picked = setups.picked(*geometry, window)
-    return Backward(geometry, window, work, input_gradient, winners, dots, spread, picked,
+    return Backward(geometry, window, work, dx, winners, dots, spread, picked,
                     None if picked else setups.correlation(*geometry))
 
 
@@ -172,7 +174,8 @@ def _prepare_backward(arrays, settings):
     dy, x, w, stride, padding, *y = checks.conv2d_backward(dy, x, w, stride, padding, *([y] if relu else []))
     y = y[0] if relu else None
     return (*map(writeable, (dy, y, x, w)), *places_of(w, dw, db)), backward_call(
-        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, relu, input_gradient, few=relu)
+        x.shape, w.shape, stride, padding, dy.shape[1:3], x.dtype, relu, x.shape if input_gradient else None,
+        few=relu)
 
 
 def _prepare_pooled(arrays, settings):
@@ -181,9 +184,10 @@ def _prepare_pooled(arrays, settings):
     x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
     window, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
-    argmax = checks.window_places(argmax, y_shape, window).astype(_places_type(window), copy=False)
+    argmax = checks.window_places(argmax, y_shape, window).astype(setups.places_type(window), copy=False)
     return (*map(writeable, (dy, y, argmax, x, w)), *places_of(w, dw, db)), backward_call(
-        x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, input_gradient, window, few=True)
+        x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, x.shape if input_gradient else None, window,
+        few=True)
 
 
 def places_of(w, dw, db):
@@ -198,7 +202,7 @@ _backward_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_pooled
 
 def run_forward(call, x, w, b, relu, argmax=_NO_ARGMAX):
     """The result of a call, of a convolution or a dense layer."""
-    y = workspace.empty(call.shape, x.dtype)
+    y = call.results.empty()
     setup, bias = call.setup, call.bias
     if b is not None and setup.columns == call.outputs:
         bias = b
@@ -217,7 +221,7 @@ def run_backward(call, dy, y, argmax, x, w, dw, db):
 
     With y, dy counts only where y is above 0; with argmax, both are those of the pooling behind.
     """
-    dx = workspace.empty(x.shape, x.dtype) if call.input_gradient else None
+    dx = call.dx.empty() if call.dx else None
     dw = workspace.empty(w.shape, w.dtype) if dw is None else dw
     db = np.empty(w.shape[-1], w.dtype) if db is None else db
     if len(x) == 0:
@@ -234,20 +238,19 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     flat_dy = dy.ravel()
     gradient = (flat_dy, y.ravel() if masked else flat_dy, masked, _NO_ARGMAX if argmax is None else argmax.ravel(),
                 *call.window)
-    if argmax is not None and (call.input_gradient or not call.picked):
+    if argmax is not None and (call.dx or not call.picked):
         checks.window_places(argmax, dy.shape, call.window)
     if call.dots:
         threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
     elif call.spread:
         threads.run(spread, call.work, *_spreading(call, gradient, dx, w), workers=workers)
     setup = call.picked or call.correlation
-    *scratch, partial = workspace.scratch(setup.scratch)
-    sums = np.zeros(setup.sums, w.dtype)
+    partial, sums, *scratch = workspace.scratch(setup.scratch)
     if setup.splits == 1:
         partial = dw
     if call.picked:
-        if not threads.run(correlate_picked, call.work, *_look_at_first(call, argmax),
-                           *_picking(setup, scratch, gradient, x, partial, sums), workers=workers):
+        if not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, partial, sums),
+                           workers=workers):
             checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
     else:
         threads.run(correlate, call.work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
@@ -259,23 +262,14 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
 
 def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
     """From the winners alone; without a pooling windows have one pixel, which wins."""
-    setup, stride = call.winners, call.geometry[2]
-    window = call.window if argmax is not None else (1, 1)
-    right = threads.run(
-        backward_from_winners, math.prod(w.shape[:3]) * dy.size // threads.PRODUCTS, *_look_at_first(call, argmax),
-        *setup.tables, *w.shape[:2], stride[1], len(x), x.ravel(), dy.ravel(), y.ravel(),
-        _first_places(y.size) if argmax is None else argmax.ravel(), *window, setup.group, setup.dw_group,
-        w.ravel(), call.input_gradient, constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db,
-        setup.lanes, setup.splits, setup.block, *workspace.scratch(setup.scratch), np.zeros(setup.sums, x.dtype),
-        workers=call.geometry[-1])
-    if not right:
-        checks.window_places(argmax, dy.shape, window)  # says what is wrong
-
-
-def _look_at_first(call, argmax):
-    """The first arguments of a kernel that looks at argmax before it begins: see ``parallel.all_below``."""
-    places = _NO_ARGMAX if argmax is None else argmax.ravel()
-    return places, math.prod(call.window), np.empty((call.geometry[-1], 2), places.dtype)
+    setup = call.winners
+    found, *scratch = workspace.scratch(setup.scratch)
+    given, places = (_NO_ARGMAX, _first_places(y.size)) if argmax is None else (argmax.ravel(),) * 2
+    if not threads.run(backward_from_winners, setup.work, given, setup.places, found, *setup.tables, x.ravel(),
+                       dy.ravel(), y.ravel(), places, *setup.windows, w.ravel(), dx is not None,
+                       constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db, *setup.cuts, *scratch,
+                       workers=call.geometry[-1]):
+        checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
 
 
 def _few_count(y, window):
@@ -305,11 +299,6 @@ def _first_places(count):
     return constant(0, 1 << count.bit_length(), _NO_ARGMAX.dtype)
 
 
-def _places_type(window):
-    """The type of the places in a window."""
-    return np.dtype(np.uint8 if math.prod(window) <= 256 else np.int32)
-
-
 def _before_pooling(result, window):
     """Rows and columns of the convolution's result that windows cover, if there are windows; else all."""
     return result[0] * (window[0] or 1), result[1] * (window[1] or 1)
@@ -336,13 +325,14 @@ def _dots(call, gradient, dx, w):
 
 def _correlation(setup, scratch, gradient, x, partial, sums):
     """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
-    return (*setup.tables, setup.taps, len(x), x.ravel(), *gradient, *scratch,
+    return (*setup.tables, x.ravel(), *gradient, *scratch,
             constant(0, simd.PANEL * setup.lanes, x.dtype), partial.ravel(), sums, setup.splits, setup.block,
             setup.columns, setup.lanes)
 
 
 def _picking(setup, scratch, gradient, x, partial, sums):
-    """As ``_correlation``, for ``picked.picked_share``."""
+    """The arguments of ``picked.correlate_picked``, as above."""
     dy, y, _, argmax, *_ = gradient
-    return (*setup.tables, setup.start, setup.near, setup.taps, len(x), x.ravel(), dy, y, argmax, setup.windows,
-            *scratch, partial.ravel(), sums, setup.splits, sums.shape[1], setup.lanes)
+    found, *scratch = scratch
+    return (argmax, setup.places, found, *setup.tables, x.ravel(), dy, y, argmax, setup.windows, *scratch,
+            partial.ravel(), sums, setup.splits, sums.shape[1], setup.lanes)

@@ -286,6 +286,8 @@ def correlate_share(worker, workers, taken, sizes, row, step, out, taps, images,
         split, first_tap = task // blocks, task % blocks * block
         last_tap = min(terms, first_tap + block)
         first_unit, last_unit = units * split // splits, units * (split + 1) // splits
+        totals = sums[split if first_tap == 0 else splits]
+        fill(totals, 0, len(totals), lanes)
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
@@ -293,7 +295,6 @@ def correlate_share(worker, workers, taken, sizes, row, step, out, taps, images,
             for o in range(0, columns, PANEL * lanes):
                 used = min(PANEL * lanes, columns - o)
                 width = panel_width(used, lanes)
-                totals = sums[split if first_tap == 0 else splits]
                 if pool_height > 0:
                     unpool_rows(plan.out_height, plan.out_width, dy, mask, argmax, pool_height, pool_width, first,
                                 count, top, top + rows, o, columns, used, factor, width, lanes)

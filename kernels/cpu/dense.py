@@ -48,7 +48,7 @@ def _prepare_backward(arrays, settings):
     dy, x, w, *y = checks.dense_backward(dy, x, w, *([y] if relu else []))
     y = y[0] if relu else None
     return (*map(writeable, (dy, y, x, w)), *conv2d.places_of(w, dw, db)), conv2d.backward_call(
-        *_as_convolution(x, w), (1, 1), x.dtype, relu, input_gradient)
+        *_as_convolution(x, w), (1, 1), x.dtype, relu, x.shape if input_gradient else None)
 
 
 def _as_convolution(x, w):

@@ -24,9 +24,8 @@ PIECE = 4096
 
 def sgd_step(parameters, gradients, velocity, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
     """Stochastic gradient descent with momentum, as in ``reference.sgd_step``."""
-    (parameters, gradients, velocity), _ = _sgd_calls.find((parameters, gradients, velocity))
-    learning_rate, momentum, weight_decay = checks.hyperparameters(
-        learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+    (parameters, gradients, velocity), (learning_rate, momentum, weight_decay) = _sgd_calls.find(
+        (parameters, gradients, velocity), (learning_rate, momentum, weight_decay))
     threads.run(_sgd, parameters.size, parameters, gradients, velocity, learning_rate, momentum, bool(nesterov),
                 1 - learning_rate * weight_decay)
 
@@ -34,28 +33,30 @@ def sgd_step(parameters, gradients, velocity, learning_rate, momentum=0.0, neste
 def adam_step(parameters, gradients, first_moment, second_moment, step, learning_rate=0.001, beta_1=0.9, beta_2=0.999,
               epsilon=1e-7, weight_decay=0.0):
     """Adam, as in ``reference.adam_step``."""
-    (parameters, gradients, first_moment, second_moment), _ = _adam_calls.find(
-        (parameters, gradients, first_moment, second_moment))
+    arrays, numbers = _adam_calls.find((parameters, gradients, first_moment, second_moment),
+                                       (learning_rate, beta_1, beta_2, epsilon, weight_decay))
+    parameters, gradients, first_moment, second_moment = arrays
+    learning_rate, beta_1, beta_2, epsilon, weight_decay = numbers
     step = checks.integer("step", step, 1)
-    learning_rate, beta_1, beta_2, epsilon, weight_decay = checks.hyperparameters(
-        learning_rate=learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=weight_decay)
     threads.run(_adam, parameters.size, parameters, gradients, first_moment, second_moment,
                 learning_rate / (1 - beta_1**step), 1 / (1 - beta_2**step), beta_1, beta_2, epsilon,
                 1 - learning_rate * weight_decay)
 
 
-def _calls_with(*names):
-    """``Calls`` for vectors of these names, worked on in place."""
+def _calls_with(vectors, numbers):
+    """``Calls`` for vectors of these names, worked on in place, with hyperparameters of these names."""
     def prepare(arrays, settings):
-        vectors = dict(zip(names, arrays))
-        checks.flat_vectors(**vectors)
-        return tuple(writeable(vector) if name == "gradients" else vector for name, vector in vectors.items()), None
+        named = dict(zip(vectors, arrays))
+        checks.flat_vectors(**named)
+        return (tuple(writeable(vector) if name == "gradients" else vector for name, vector in named.items()),
+                checks.hyperparameters(**dict(zip(numbers, settings))))
 
     return Calls(prepare)
 
 
-_sgd_calls = _calls_with("parameters", "gradients", "velocity")
-_adam_calls = _calls_with("parameters", "gradients", "first_moment", "second_moment")
+_sgd_calls = _calls_with(("parameters", "gradients", "velocity"), ("learning_rate", "momentum", "weight_decay"))
+_adam_calls = _calls_with(("parameters", "gradients", "first_moment", "second_moment"),
+                          ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"))
 
 
 def clip_by_global_norm(gradients, max_norm):

@@ -62,6 +62,7 @@ def picked_share(worker, workers, taken, sizes, row, step, out, start, near, tap
     while split >= 0:
         to = split * terms * columns
         fill(partial, to, to + terms * columns, lanes)
+        fill(sums[split], 0, columns, lanes)
         for unit in range(units * split // splits, units * (split + 1) // splits):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])

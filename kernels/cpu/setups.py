@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import plans, simd
+from . import plans, simd, threads
 from .dots import tables_of
 from .picked import WIDEST
 from .plans import multiples, plan_of
@@ -73,41 +73,34 @@ class Dots(NamedTuple):
 class Correlation(NamedTuple):
     """How ``correlate_share`` is called: the sum over the batch in ``splits`` parts, taps in blocks of ``block``."""
 
-    tables: tuple
+    tables: tuple  # the plan's, where each tap's row of dw starts, and how many images there are
     lanes: int
     columns: int  # of dw
-    taps: np.ndarray
     splits: int
     block: int
-    scratch: Scratch  # padded x, packed dy, the parts of dw
-    sums: tuple
+    scratch: Scratch  # the parts of dw and db, padded x, packed dy
 
 
 class Picked(NamedTuple):
     """How ``picked_share`` is called."""
 
-    tables: tuple  # the plan's steps count numbers of ``four``
+    tables: tuple  # the plan's, with steps that count numbers of ``four``, and what follows it up to ``images``
     lanes: int
-    start: np.ndarray
-    near: np.ndarray
-    taps: np.ndarray
+    places: int  # pixels in a window
     windows: int  # in an image
     splits: int
-    scratch: Scratch  # padded x, four, gradients, which, the parts of dw
-    sums: tuple
+    scratch: Scratch  # the parts of dw and db, found, padded x, four, gradients, which
 
 
 class Winners(NamedTuple):
     """How ``winners_share`` is called."""
 
-    tables: tuple
-    lanes: int
-    group: int  # windows that are looked at together for dx,
-    dw_group: int  # and for dw
-    splits: int
-    block: int  # channels of y
-    scratch: Scratch  # padded x or dx, weights, starts, bits, sources, gradients, places, the parts of dw
-    sums: tuple
+    tables: tuple  # the plan's, and what follows it up to ``images``
+    places: int  # pixels in a window
+    windows: tuple  # their size, and how many are looked at together for dx, and for dw
+    cuts: tuple  # lanes, into how many parts dw is cut, and channels of y in a block
+    work: int
+    scratch: Scratch  # found, padded x or dx, weights, starts, bits, sources, gradients, places, parts of dw and of db
 
 
 @lru_cache(256)
@@ -198,11 +191,11 @@ def correlation(shape, w_shape, stride, padding, result, dtype, workers):
     plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     columns = whole(outputs, lanes)
-    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
-                       ("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype),
-                       ("partial", (splits if splits > 1 else 0, terms * outputs), dtype)))
-    return Correlation(tables, lanes, outputs, multiples(terms, outputs), splits, -(-terms // (SHARES // splits)),
-                       scratch, (splits + 1, columns))
+    scratch = Scratch((("partial", (splits if splits > 1 else 0, terms * outputs), dtype),
+                       ("sums", (splits + 1, columns), dtype), ("padded x", _padded(plan, workers), dtype),
+                       ("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype)))
+    return Correlation((*tables, multiples(terms, outputs), shape[0]), lanes, outputs, splits,
+                       -(-terms // (SHARES // splits)), scratch)
 
 
 @lru_cache(256)
@@ -222,13 +215,15 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     tables = tables[0], tables[1], 4 * tables[2], tables[3]
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
-    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
+    tables += 4 * start, np.array(near), multiples(kh * kw * channels, outputs), shape[0]
+    places = np.dtype(np.uint8)
+    scratch = Scratch((("partial", (splits if splits > 1 else 0, math.prod(w_shape)), dtype),
+                       ("sums", (splits, outputs), dtype), ("found", (workers, 2), places),
+                       ("padded x", _padded(plan, workers), dtype),
                        ("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
                        ("gradients", (workers, len(start) * width), dtype),
-                       ("which", (workers, len(start) * width), np.dtype(np.uint8)),
-                       ("partial", (splits if splits > 1 else 0, math.prod(w_shape)), dtype)))
-    return Picked(tables, lanes, 4 * start, np.array(near), multiples(kh * kw * channels, outputs),
-                  math.prod(result) // math.prod(pool_size), splits, scratch, (splits, outputs))
+                       ("which", (workers, len(start) * width), places)))
+    return Picked(tables, lanes, math.prod(pool_size), math.prod(result) // math.prod(pool_size), splits, scratch)
 
 
 @lru_cache(256)
@@ -260,13 +255,20 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
     terms, places, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
     offsets, words = np.dtype(np.int32), np.dtype(np.int64)
-    scratch = Scratch((("padded x", (workers, padded), dtype),
+    scratch = Scratch((("found", (workers, 2), places_type(pool_size)), ("padded x", (workers, padded), dtype),
                        ("weights", (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), dtype),
                        ("starts", (workers, places), offsets), ("bits", (workers, max(block, places)), words),
                        ("sources", (workers, places), words), ("gradients", (workers, dw_group * block), dtype),
                        ("places", (workers, dw_group * block), offsets),
-                       ("partial", (splits * terms * outputs,), dtype)))
-    return Winners(tables, lanes, group, dw_group, splits, block, scratch, (splits, outputs))
+                       ("partial", (splits * terms * outputs,), dtype), ("sums", (splits, outputs), dtype)))
+    work = terms * shape[0] * windows * outputs // threads.PRODUCTS
+    return Winners((*tables, kh, kw, stride[1], shape[0]), math.prod(pool_size), (*pool_size, group, dw_group),
+                   (lanes, splits, block), work, scratch)
+
+
+def places_type(window):
+    """The type of the places in a window."""
+    return np.dtype(np.uint8 if math.prod(window) <= 256 else np.int32)
 
 
 def _padded(plan, workers):

@@ -141,6 +141,7 @@ def correlate_winners(worker, workers, taken, plan, kh, kw, column_step, images,
         used = min(block, outputs - o)
         before = (split * outputs + o) * kh * run
         fill(partial, before, before + used * kh * run, lanes)
+        fill(sums[split], o, o + used, lanes)
         for unit in range(units * split // splits, units * (split + 1) // splits):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded)

@@ -32,32 +32,47 @@ _lock = threading.Lock()
 _scratch = threading.local()
 
 
+class Results:
+    """Arrays of one shape and type, each as long as somebody holds it or a view of it."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        size = math.prod(shape) * self.dtype.itemsize
+        # eight sizes between two powers of two, so that batches of nearly the same size share buffers
+        grain = 1 << max(0, size.bit_length() - 4)
+        self.size = -(-size // grain) * grain
+        self.buffers = None if size < POOLED_BYTES else _buffers.setdefault(self.size, [])
+
+    def empty(self):
+        """An array with arbitrary contents, C-contiguous and, if large, aligned to a cache line."""
+        buffers = self.buffers
+        if buffers is None:
+            return np.empty(self.shape, self.dtype)
+        with _lock:
+            # the last one used first: it may still be in a cache
+            if not buffers or getrefcount(buffers[-1][0]) != _UNUSED:
+                self._find()
+            return np.ndarray(self.shape, self.dtype, *buffers[-1])
+
+    def _find(self):
+        """Put a buffer that nobody uses at the end of the list."""
+        for place in range(len(self.buffers) - 2, -1, -1):
+            if getrefcount(self.buffers[place][0]) == _UNUSED:
+                self.buffers.append(self.buffers.pop(place))
+                return
+        _trim(IDLE_BYTES - self.size)
+        self.buffers.append(_buffer(self.size))
+
+
 def empty(shape, dtype):
-    """An array with arbitrary contents, C-contiguous and, if large, aligned to a cache line."""
-    size = _size(shape, dtype)
-    if size < POOLED_BYTES:
-        return np.empty(shape, dtype)
-    with _lock:
-        buffers = _buffers.setdefault(size, [])
-        for place in range(len(buffers) - 1, -1, -1):  # the last one used first: it may still be in a cache
-            if getrefcount(buffers[place][0]) == _UNUSED:
-                buffers.append(buffers.pop(place))
-                break
-        else:
-            _trim(IDLE_BYTES - size)
-            buffers.append(_buffer(size))
-        return np.ndarray(shape, dtype, *buffers[-1])
+    """One of the ``results`` of that shape and type."""
+    return results(shape, dtype).empty()
 
 
 @lru_cache(1024)
-def _size(shape, dtype):
-    """The bytes of an array, if it is large those of its buffer."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < POOLED_BYTES:
-        return size
-    # eight sizes between two powers of two, so that batches of nearly the same size share buffers
-    grain = 1 << (size.bit_length() - 4)
-    return -(-size // grain) * grain
+def results(shape, dtype):
+    """The ``Results`` of a shape and type: for who asks for them again and again."""
+    return Results(shape, dtype)
 
 
 class Scratch(tuple):
@@ -126,7 +141,7 @@ def _trim(limit):
         dropped.add((size, place))
         excess -= size
     for size in {size for size, _ in dropped}:
-        _buffers[size] = [kept for place, kept in enumerate(_buffers[size]) if (size, place) not in dropped]
+        _buffers[size][:] = [kept for place, kept in enumerate(_buffers[size]) if (size, place) not in dropped]
 
 
 # references to a buffer of which there is no view; counted as above rather than assumed, for Pythons differ

@@ -303,7 +303,7 @@ def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
     monkeypatch.setattr(workspace, "_buffers", {})  # other tests' arrays may still wait for the garbage collector
     monkeypatch.setattr(workspace, "IDLE_BYTES", 1_000_000)
     for size in range(100_000, 1_000_000, 50_000):
-        workspace.empty((size,), np.dtype(np.uint8))
+        workspace.Results((size,), np.uint8).empty()
     assert sum(len(buffer) for buffers in workspace._buffers.values() for buffer, _ in buffers) < 1_200_000
     workspace.clear()
     assert not any(workspace._buffers.values())

@@ -108,7 +108,8 @@ def test_blocks_of_channels_fill_vectors(images, size, outputs):
     lanes = simd.lanes(np.dtype(np.float32))
     setup = setups.winners((images, size, size, 64), (3, 3, 64, outputs), (1, 1), NO_PADDING, (size - 3 + 1,) * 2,
                            np.dtype(np.float32), 2, (1, 1))
-    assert setup.block >= min(lanes, outputs) and -(-outputs // setup.block) * setup.splits in range(4, 17)
+    _, splits, block = setup.cuts
+    assert block >= min(lanes, outputs) and -(-outputs // block) * splits in range(4, 17)
 
 
 def winners_of(dy, y, argmax, w, stride, pool_size):

@@ -17,7 +17,7 @@ from .. import NO_PADDING, arrays
 from . import setups, simd, threads, workspace
 from .calls import Calls, writeable
 from .checks import checks
-from .convolution import add_splits, convolve, correlate, spread
+from .convolution import convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .winners import backward_from_winners, count_positive
@@ -245,19 +245,12 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     elif call.spread:
         threads.run(spread, call.work, *_spreading(call, gradient, dx, w), workers=workers)
     setup = call.picked or call.correlation
-    partial, sums, *scratch = workspace.scratch(setup.scratch)
-    if setup.splits == 1:
-        partial = dw
-    if call.picked:
-        if not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, partial, sums),
-                           workers=workers):
-            checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
-    else:
-        threads.run(correlate, call.work, *_correlation(setup, scratch, gradient, x, partial, sums), workers=workers)
-    if setup.splits == 1:
-        db[...] = sums[0, :len(db)]
-    else:
-        threads.run(add_splits, partial.size, partial, dw.ravel(), sums, db, workers=workers)
+    sums, partial, *scratch = workspace.scratch(setup.scratch)
+    results = dw.ravel(), db, partial, sums, setup.splits
+    if not call.picked:
+        threads.run(correlate, call.work, *results, *_correlation(setup, scratch, gradient, x), workers=workers)
+    elif not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, results), workers=workers):
+        checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
 
 
 def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
@@ -323,16 +316,15 @@ def _dots(call, gradient, dx, w):
             constant(0, max(PIXELS) * setup.lanes, dx.dtype), dx.ravel(), *shape[1:], *result, w_shape[3], setup.lanes)
 
 
-def _correlation(setup, scratch, gradient, x, partial, sums):
-    """The arguments of ``convolution.correlate_share``, which writes parts of dw and db to ``partial`` and ``sums``."""
-    return (*setup.tables, x.ravel(), *gradient, *scratch,
-            constant(0, simd.PANEL * setup.lanes, x.dtype), partial.ravel(), sums, setup.splits, setup.block,
+def _correlation(setup, scratch, gradient, x):
+    """The arguments of ``convolution.correlate_share`` behind those for its results."""
+    return (*setup.tables, x.ravel(), *gradient, *scratch, constant(0, simd.PANEL * setup.lanes, x.dtype), setup.block,
             setup.columns, setup.lanes)
 
 
-def _picking(setup, scratch, gradient, x, partial, sums):
-    """The arguments of ``picked.correlate_picked``, as above."""
+def _picking(setup, scratch, gradient, x, results):
+    """The arguments of ``picked.correlate_picked``."""
     dy, y, _, argmax, *_ = gradient
     found, *scratch = scratch
-    return (argmax, setup.places, found, *setup.tables, x.ravel(), dy, y, argmax, setup.windows, *scratch,
-            partial.ravel(), sums, setup.splits, sums.shape[1], setup.lanes)
+    return (argmax, setup.places, found, *results, *setup.tables, x.ravel(), dy, y, setup.windows, *scratch,
+            len(results[1]), setup.lanes)

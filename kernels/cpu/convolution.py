@@ -21,6 +21,7 @@ from .parts import part
 from .plans import unpacked
 from .pooled import pool_rows, product_of_windows, unpool_rows
 from .product import panel_width, product
+from .threads import WORTH_THREADS
 
 PANEL = simd.PANEL
 
@@ -41,9 +42,10 @@ def spread(workers, *arguments):
 
 
 @kernel
-def correlate(workers, *arguments):
-    """dw and db; the arguments are those of ``correlate_share``."""
-    on_all(correlate_share, workers, (none_taken(workers), *arguments))
+def correlate(workers, dw, db, partial, sums, splits, *arguments):
+    """dw and db; the arguments behind the first ones are those of ``correlate_share``."""
+    on_all(correlate_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits, *arguments))
+    add_splits(workers, dw, db, partial, sums, splits)
 
 
 @part
@@ -267,9 +269,8 @@ def gather(worker, workers, taken, plan, images, taps, dy, mask, masked, argmax,
 
 
 @part
-def correlate_share(worker, workers, taken, sizes, row, step, out, taps, images, x, dy, mask, masked, argmax,
-                    pool_height, pool_width, padded_scratch, dy_scratch, zeros, dw, sums, splits, block, columns,
-                    lanes):
+def correlate_share(worker, workers, taken, dw, sums, splits, sizes, row, step, out, taps, images, x, dy, mask, masked,
+                    argmax, pool_height, pool_width, padded_scratch, dy_scratch, zeros, block, columns, lanes):
     """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
@@ -307,22 +308,24 @@ def correlate_share(worker, workers, taken, sizes, row, step, out, taps, images,
         task = next_task(worker, workers, splits * blocks, taken)
 
 
-@kernel
-def add_splits(workers, *arguments):
-    """dw and db from their partial sums; the arguments are those of ``add_splits_share``."""
-    on_all(add_splits_share, workers, arguments)
+@part
+def add_splits(workers, dw, db, partial, sums, splits):
+    """dw and db from their partial sums; of a single one, ``partial`` has none, for it is dw."""
+    on_all(add_splits_share, workers if len(partial) >= WORTH_THREADS else np.int64(1), (dw, db, partial, sums, splits))
 
 
 @part
-def add_splits_share(worker, workers, partial, dw, sums, db):
+def add_splits_share(worker, workers, dw, db, partial, sums, splits):
     """``dw[i] = sum_s partial[s, i]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
-    splits, total, first = len(partial), share_of(dw, worker, workers), share_of(partial[0], worker, workers)
-    for i in range(len(total)):
-        total[i] = first[i]
-    for s in range(1, splits):
-        addend = share_of(partial[s], worker, workers)
-        for i in range(len(total)):
-            total[i] += addend[i]
+    total = share_of(dw, worker, workers)
+    for s in range(splits if splits > 1 else 0):
+        addend = share_of(partial[s * len(dw):(s + 1) * len(dw)], worker, workers)
+        if s == 0:
+            for i in range(len(total)):
+                total[i] = addend[i]
+        else:
+            for i in range(len(total)):
+                total[i] += addend[i]
     for o in range(len(db) * worker // workers, len(db) * (worker + 1) // workers):
         db[o] = sums[0, o]
         for s in range(1, splits):

@@ -25,7 +25,7 @@ import numpy as np
 
 from . import masks, simd
 from .compiling import kernel
-from .convolution import place, unit_of_x
+from .convolution import add_splits, place, unit_of_x
 from .packing import fill
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
@@ -39,17 +39,20 @@ WIDEST = 2
 
 
 @kernel
-def correlate_picked(workers, argmax, places, found, *arguments):
-    """dw and db, as ``winners.backward_from_winners``; the arguments behind the first four are ``picked_share``'s."""
+def correlate_picked(workers, argmax, places, found, dw, db, partial, sums, splits, *arguments):
+    """dw and db, as ``winners.backward_from_winners``; the arguments behind the first ones are ``picked_share``'s."""
     if not all_below(workers, argmax, places, found):
         return False
-    on_all(picked_share, workers, (none_taken(workers), *arguments))
+    on_all(picked_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits, argmax,
+                                   *arguments))
+    add_splits(workers, dw, db, partial, sums, splits)
     return True
 
 
 @part
-def picked_share(worker, workers, taken, sizes, row, step, out, start, near, taps, images, x, dy, y, argmax, windows,
-                 padded_scratch, four_scratch, gradients_scratch, which_scratch, partial, sums, splits, columns, lanes):
+def picked_share(worker, workers, taken, partial, sums, splits, argmax, sizes, row, step, out, start, near, taps,
+                 images, x, dy, y, windows, padded_scratch, four_scratch, gradients_scratch, which_scratch, columns,
+                 lanes):
     """``partial[split, k, o] = sum_q g[q, o] four[start[q] + step[k], argmax[q, o]]``, ``sums[split, o] = sum_q g``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums. ``start`` and ``step`` count

@@ -191,8 +191,8 @@ def correlation(shape, w_shape, stride, padding, result, dtype, workers):
     plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     columns = whole(outputs, lanes)
-    scratch = Scratch((("partial", (splits if splits > 1 else 0, terms * outputs), dtype),
-                       ("sums", (splits + 1, columns), dtype), ("padded x", _padded(plan, workers), dtype),
+    scratch = Scratch((("sums", (splits + 1, columns), dtype), _parts(splits, terms * outputs, dtype),
+                       ("padded x", _padded(plan, workers), dtype),
                        ("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype)))
     return Correlation((*tables, multiples(terms, outputs), shape[0]), lanes, outputs, splits,
                        -(-terms // (SHARES // splits)), scratch)
@@ -217,9 +217,8 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     tables += 4 * start, np.array(near), multiples(kh * kw * channels, outputs), shape[0]
     places = np.dtype(np.uint8)
-    scratch = Scratch((("partial", (splits if splits > 1 else 0, math.prod(w_shape)), dtype),
-                       ("sums", (splits, outputs), dtype), ("found", (workers, 2), places),
-                       ("padded x", _padded(plan, workers), dtype),
+    scratch = Scratch((("sums", (splits, outputs), dtype), _parts(splits, math.prod(w_shape), dtype),
+                       ("found", (workers, 2), places), ("padded x", _padded(plan, workers), dtype),
                        ("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
                        ("gradients", (workers, len(start) * width), dtype),
                        ("which", (workers, len(start) * width), places)))
@@ -264,6 +263,10 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     work = terms * shape[0] * windows * outputs // threads.PRODUCTS
     return Winners((*tables, kh, kw, stride[1], shape[0]), math.prod(pool_size), (*pool_size, group, dw_group),
                    (lanes, splits, block), work, scratch)
+
+
+def _parts(splits, size, dtype):
+    return "partial", (splits * size if splits > 1 else 0,), dtype
 
 
 def places_type(window):

@@ -402,10 +402,11 @@ def test_read_only_arguments_need_no_other_kernel():
 
 
 def test_kernels_count_no_references():
-    fresh = numba.njit(**compiling.OPTIONS)(convolution.add_splits.py_func)
+    fresh = numba.njit(**compiling.OPTIONS)(lambda workers, *arguments: convolution.add_splits(workers, *arguments))
     partial, sums, dw, db = values(1, (3, 8)), values(2, (3, 2)), np.empty(8), np.empty(2)
-    threads.run(fresh, 0, partial, dw, sums, db)
+    threads.run(fresh, 0, dw, db, partial.ravel(), sums, 3)
     np.testing.assert_allclose(dw, partial.sum(axis=0))
+    np.testing.assert_allclose(db, sums.sum(axis=0))
     (text,) = fresh.inspect_llvm().values()
     assert "add_splits" in text and "NRT_" not in text
 

@@ -208,14 +208,11 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     # beside the image there are four numbers for each of its own, and for each window its gradient and place
     plan, tables = plan_of(shape, (kh, kw), 0, stride, padding, result, dtype.itemsize, wanted, pool_size[0],
                            4 * channels * math.prod(stride) + outputs // 3)
-    row = plan.row.reshape(plan.images, plan.band, result[1])
-    start = row[:, ::pool_size[0], ::pool_size[1]].ravel()
-    near = [row[0, i, j] for i in range(pool_size[0]) for j in range(pool_size[1])]
-    near += [0] * (4 - len(near))
+    start, near = _windows_of(plan, pool_size)
     tables = tables[0], tables[1], 4 * tables[2], tables[3]
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
-    tables += 4 * start, np.array(near), multiples(kh * kw * channels, outputs), shape[0]
+    tables += 4 * start, near, multiples(kh * kw * channels, outputs), shape[0]
     places = np.dtype(np.uint8)
     scratch = Scratch((("sums", (splits, outputs), dtype), _parts(splits, math.prod(w_shape), dtype),
                        ("found", (workers, 2), places), ("padded x", _padded(plan, workers), dtype),
@@ -261,8 +258,8 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
                        ("places", (workers, dw_group * block), offsets),
                        ("partial", (splits * terms * outputs,), dtype), ("sums", (splits, outputs), dtype)))
     work = terms * shape[0] * windows * outputs // threads.PRODUCTS
-    return Winners((*tables, kh, kw, stride[1], shape[0]), math.prod(pool_size), (*pool_size, group, dw_group),
-                   (lanes, splits, block), work, scratch)
+    return Winners((*tables, *_windows_of(plan, pool_size), kh, kw, stride[1], shape[0]), math.prod(pool_size),
+                   (*pool_size, group, dw_group), (lanes, splits, block), work, scratch)
 
 
 def _parts(splits, size, dtype):
@@ -272,6 +269,15 @@ def _parts(splits, size, dtype):
 def places_type(window):
     """The type of the places in a window."""
     return np.dtype(np.uint8 if math.prod(window) <= 256 else np.int32)
+
+
+def _windows_of(plan, pool_size):
+    """Where a unit's windows start in its part of the (padded) images, and how far from there their pixels are: at
+    least four numbers.
+    """
+    row = plan.row.reshape(plan.images, plan.band, plan.out_width)
+    near = row[0, :pool_size[0], :pool_size[1]].ravel()
+    return row[:, ::pool_size[0], ::pool_size[1]].ravel(), np.pad(near, (0, max(0, 4 - len(near))))
 
 
 def _padded(plan, workers):

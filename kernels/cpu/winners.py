@@ -34,7 +34,6 @@ from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
 from .plans import unpacked
-from .pooled import next_pixel
 
 #: Vectors of the widest tile: they take half of the registers or more. (Twelve of 512 bits, for 64 channels, would not
 #: stay in a first-level cache of 32 KB.)
@@ -67,9 +66,9 @@ def count_positive(numbers, step):
 
 
 @part
-def winners_share(worker, workers, taken, taken_of_dw, sizes, row, step, out, kh, kw, column_step, images, x, dy, y,
-                  argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
-                  padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
+def winners_share(worker, workers, taken, taken_of_dw, sizes, row, step, out, start, near, kh, kw, column_step, images,
+                  x, dy, y, argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits,
+                  block, padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
     ``group`` is the number of windows that are looked at together for dx, ``dw_group`` that for dw.
@@ -79,7 +78,7 @@ def winners_share(worker, workers, taken, taken_of_dw, sizes, row, step, out, kh
         spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy, y, argmax, pool_height,
                        pool_width, group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker],
                        starts[worker], bits[worker], sources[worker])
-    correlate_winners(worker, workers, taken_of_dw, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
+    correlate_winners(worker, workers, taken_of_dw, plan, start, near, kh, kw, images, x, dy, y, argmax, pool_height,
                       pool_width, dw_group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker],
                       gradients[worker], places[worker], partial, sums)
 
@@ -125,7 +124,7 @@ def spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy
 
 
 @part
-def correlate_winners(worker, workers, taken, plan, kh, kw, column_step, images, x, dy, y, argmax, pool_height,
+def correlate_winners(worker, workers, taken, plan, start, near, kh, kw, images, x, dy, y, argmax, pool_height,
                       pool_width, group, outputs, lanes, splits, block, padded, bits, gradients, places, partial,
                       sums):
     """``partial[split, o, k] = sum_q g[q, o] x[place[q, o] + step[k]]`` and ``sums[split, o] = sum_q g[q, o]``.
@@ -149,8 +148,8 @@ def correlate_winners(worker, workers, taken, plan, kh, kw, column_step, images,
             window = (first * plan.out_height + top) // pool_height * wide
             for low in range(0, count * windows, group):
                 high = min(low + group, count * windows)
-                find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, window, windows, low, high, o,
-                             used, outputs, lanes, bits, gradients, places, sums[split])
+                find_winners(start, near, dy, y, argmax, window, low, high, o, used, outputs, lanes, bits, gradients,
+                             places, sums[split])
                 _correlate(partial, before, kh, run, source, base, row_size, lanes,
                            (gradients, places, bits, used, kh * run))
         task = next_task(worker, workers, splits * blocks, taken)
@@ -243,7 +242,7 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
     row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
     down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
     at, j = (image * (plan.out_height // pool_height) * wide + low) * outputs + first, 0
-    like = simd.tile_zeros(y)  # argmax is loaded in as many lanes as y has
+    like, wide_lanes = simd.tile_zeros(y), simd.whole(argmax)  # the rest is loaded in as many lanes as y has
     for q in range(low, high):
         start = q // wide * pool_height * down - above * row_size + q % wide * pool_width * right
         positive = np.int64(0)
@@ -251,10 +250,15 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
             positive |= masks.bits_of(masks.tile_above_zero(simd.tile_load(y, (at + o,), min(lanes, used - o), 1))) << o
         for m in range(pool_height):
             for n in range(pool_width):
-                won = np.int64(0)
-                for o in range(0, used, lanes):
+                won, o, pixel = np.int64(0), np.int64(0), m * pool_width + n
+                while o + wide_lanes <= used:  # a vector full of places
+                    position = simd.tile_load(argmax, (at + o,), wide_lanes, 1)
+                    won |= masks.bits_of(masks.tile_equals(position, pixel)) << o
+                    o += wide_lanes
+                while o < used:
                     position = simd.tile_load_like(argmax, (at + o,), min(lanes, used - o), like)
-                    won |= masks.bits_of(masks.tile_equals(position, m * pool_width + n)) << o
+                    won |= masks.bits_of(masks.tile_equals(position, pixel)) << o
+                    o += lanes
                 starts[j], bits[j], sources[j] = start + m * down + n * right, won & positive, at
                 j += 1
         at += outputs
@@ -262,37 +266,32 @@ def sort_by_winners(plan, column_step, y, argmax, pool_height, pool_width, image
 
 
 @part
-def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, window, windows, low, high, first, used,
-                 outputs, lanes, bits, gradients, places, sums):
+def find_winners(start, near, dy, y, argmax, window, low, high, first, used, outputs, lanes, bits, gradients, places,
+                 sums):
     """Windows [low, high) of a unit: their gradients, and the places of their winners.
 
     Those of window ``low`` + i and channel ``first`` + o are number i ``used`` + o; places count from where the unit's
-    part of the (padded) images starts. An image has ``windows`` windows there, and the unit's first is ``window`` of
-    dy. Bit i of ``bits[o]`` is set if that gradient is not 0, and ``sums[first + o]`` grows by it.
+    part of the (padded) images starts. The unit's first window is ``window`` of dy; windows begin at ``start``, and
+    their pixels are ``near`` from there. Bit i of ``bits[o]`` is set if that gradient is not 0, and ``sums[first + o]``
+    grows by it.
     """
-    row_size, wide = plan.padded_width * plan.channels, plan.out_width // pool_width
-    down, right = plan.row_step * row_size, column_step * plan.channels  # from a pixel to those below and beside it
     for o in range(0, used, lanes):
         width = min(lanes, used - o)
         at = (window + low) * outputs + first + o
         total = simd.tile_load(sums, (first + o,), width, 1)
-        none = simd.tile_all(bits, 0, total)
-        live = none
-        image, row, column = low // windows, low % windows // wide, low % wide
+        none, here = simd.tile_all(bits, 0, total), simd.tile_all(places, near[0], total)
+        second, third = simd.tile_all(places, near[1], total), simd.tile_all(places, near[2], total)
+        fourth, live = simd.tile_all(places, near[3], total), none
         for i in range(high - low):
-            start = image * plan.block_height * row_size + row * pool_height * down + column * pool_width * right
-            column += 1
-            if column == wide:
-                row, column = row + 1, 0
-                if row * wide == windows:
-                    image, row = image + 1, 0
             gradient = simd.tile_positive(simd.tile_load(dy, (at,), width, 1), simd.tile_load(y, (at,), width, 1))
             position = simd.tile_load_like(argmax, (at,), width, gradient)
-            winner, n = simd.tile_all(places, start, gradient), 0
-            for pixel in range(1, pool_height * pool_width):
-                start, n = next_pixel(start, n, right, down, pool_width)
-                winner = masks.tile_where(masks.tile_equals(position, pixel), simd.tile_all(places, start, gradient),
-                                          winner)
+            winner = masks.tile_where(masks.tile_equals(position, 1), second, here)
+            winner = masks.tile_where(masks.tile_equals(position, 2), third, winner)
+            winner = masks.tile_where(masks.tile_equals(position, 3), fourth, winner)
+            for pixel in range(4, len(near)):
+                winner = masks.tile_where(masks.tile_equals(position, pixel),
+                                          simd.tile_all(places, near[pixel], gradient), winner)
+            winner = simd.tile_plus(winner, simd.tile_all(places, start[low + i], gradient))
             simd.tile_store(gradient, gradients, (i * used + o,), width)
             simd.tile_store(winner, places, (i * used + o,), width)
             total = simd.tile_plus(total, gradient)
@@ -304,8 +303,8 @@ def find_winners(plan, column_step, dy, y, argmax, pool_height, pool_width, wind
 
 
 @part
-def add_winners_share(worker, workers, sizes, row, step, out, kh, kw, column_step, images, x, dy, y, argmax,
-                      pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
+def add_winners_share(worker, workers, sizes, row, step, out, start, near, kh, kw, column_step, images, x, dy, y,
+                      argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
                       padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
     """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
     outputs = len(db)

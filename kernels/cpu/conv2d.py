@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import NO_PADDING, arrays
+from .. import checks as of_numpy
 from . import setups, simd, threads, workspace
 from .calls import Calls, writeable
 from .checks import checks
@@ -184,7 +185,8 @@ def _prepare_pooled(arrays, settings):
     x, w, _, stride, padding, shape = checks.conv2d_forward(x, w, None, stride, padding)
     window, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
-    argmax = checks.window_places(argmax, y_shape, window).astype(setups.places_type(window), copy=False)
+    # as this is done once, NumPy looks at the places: a kernel would have to be compiled
+    argmax = of_numpy.window_places(argmax, y_shape, window).astype(setups.places_type(window), copy=False)
     return (*map(writeable, (dy, y, argmax, x, w)), *places_of(w, dw, db)), backward_call(
         x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, x.shape if input_gradient else None, window,
         few=True)

@@ -16,7 +16,7 @@ import numpy as np
 from . import simd
 from .compiling import kernel
 from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
-from .parallel import next_task, none_taken, on_all, share_of, take
+from .parallel import next_task, none_taken, on_all, take
 from .parts import part
 from .plans import unpacked
 from .pooled import pool_rows, product_of_windows, unpool_rows
@@ -288,7 +288,7 @@ def correlate_share(worker, workers, taken, dw, sums, splits, sizes, row, step, 
         last_tap = min(terms, first_tap + block)
         first_unit, last_unit = units * split // splits, units * (split + 1) // splits
         totals = sums[split if first_tap == 0 else splits]
-        fill(totals, 0, len(totals), lanes)
+        fill(totals, zero, len(totals), lanes)
         for unit in range(first_unit, last_unit):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
@@ -317,15 +317,14 @@ def add_splits(workers, dw, db, partial, sums, splits):
 @part
 def add_splits_share(worker, workers, dw, db, partial, sums, splits):
     """``dw[i] = sum_s partial[s, i]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
-    total = share_of(dw, worker, workers)
-    for s in range(splits if splits > 1 else 0):
-        addend = share_of(partial[s * len(dw):(s + 1) * len(dw)], worker, workers)
-        if s == 0:
-            for i in range(len(total)):
-                total[i] = addend[i]
-        else:
-            for i in range(len(total)):
-                total[i] += addend[i]
+    i, end, lanes = len(dw) * worker // workers, len(dw) * (worker + 1) // workers, simd.whole(dw)
+    while i < end and splits > 1:
+        width = min(lanes, end - i)
+        total = simd.tile_load(partial, (i,), width, 1)
+        for s in range(1, splits):
+            total = simd.tile_plus(total, simd.tile_load(partial, (i + s * len(dw),), width, 1))
+        simd.tile_store(total, dw, (i,), width)
+        i += lanes
     for o in range(len(db) * worker // workers, len(db) * (worker + 1) // workers):
         db[o] = sums[0, o]
         for s in range(1, splits):
@@ -378,7 +377,7 @@ def unit_of_x(plan, x, first, count, top, lanes, scratch):
     """The array that holds a unit's part of x, and where it starts there; a padded copy if there is padding."""
     if plan.padded:
         start = first * plan.height * plan.width * plan.channels
-        copy_padded(plan, x, start, 0, plan.height, count, top * plan.row_step - plan.top, lanes, scratch)
+        copy_padded(plan, x, start, np.int64(0), plan.height, count, top * plan.row_step - plan.top, lanes, scratch)
         return scratch, 0
     return x, (first * plan.height + top * plan.row_step) * plan.width * plan.channels
 
@@ -393,8 +392,8 @@ def unit_of_dy(height, width, dy, mask, masked, argmax, pool_height, pool_width,
     it. (Of several images all rows are asked for.)
     """
     if pool_height > 0:
-        unpool_rows(height, width, dy, mask, argmax, pool_height, pool_width, first, count, low, high, 0, outputs,
-                    outputs, scratch, outputs, lanes)
+        unpool_rows(height, width, dy, mask, argmax, pool_height, pool_width, first, count, low, high, np.int64(0),
+                    outputs, outputs, scratch, outputs, lanes)
         return scratch, 0
     at = (first * height + low) * width * outputs
     if masked:

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
+from .. import checks
 from ..reference.loss import cross_entropy, mean_squared_error
 from .calls import Calls, writeable
-from .checks import checks
 from .compiling import kernel
 from .exponential import exponential
 from .workspace import constant

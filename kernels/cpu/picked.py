@@ -65,7 +65,7 @@ def picked_share(worker, workers, taken, partial, sums, splits, argmax, sizes, r
     while split >= 0:
         to = split * terms * columns
         fill(partial, to, to + terms * columns, lanes)
-        fill(sums[split], 0, columns, lanes)
+        fill(sums[split], np.int64(0), columns, lanes)
         for unit in range(units * split // splits, units * (split + 1) // splits):
             first, count, top, rows = place(plan, unit, images)
             source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])

@@ -7,6 +7,8 @@ passes ask for, again a unit at a time.
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import masks, simd
 from .parts import part
 
@@ -48,7 +50,7 @@ def _maxima_by(name, beats):
     the quicker, but finds none.
     """
     def maxima(source, pixels, right, down, pool_height, pool_width, y, argmax, results, used):
-        total, at, n = simd.tile_load(source, pixels, used, 1), 0, 0
+        total, at, n = simd.tile_load(source, pixels, used, 1), np.int64(0), np.int64(0)
         largest = simd.tile_relu(total)
         position = masks.tile_counters(largest)
         for i in range(1, pool_height * pool_width):
@@ -135,15 +137,11 @@ def _largest(y, a, b, c, d):
     """
     a = simd.tile_relu(a)
     wins_1, wins_2 = masks.tile_above(b, a), masks.tile_above(d, c)
-    largest_1, place_1 = masks.tile_where(wins_1, b, a), _either(wins_1, y, 1, 0, a)
-    largest_2, place_2 = masks.tile_where(wins_2, d, c), _either(wins_2, y, 3, 2, a)
+    largest_1, largest_2 = masks.tile_where(wins_1, b, a), masks.tile_where(wins_2, d, c)
+    place_1 = masks.tile_where(wins_1, simd.tile_all(y, 1, a), simd.tile_all(y, 0, a))
+    place_2 = masks.tile_where(wins_2, simd.tile_all(y, 3, a), simd.tile_all(y, 2, a))
     wins = masks.tile_above(largest_2, largest_1)
     return masks.tile_where(wins, largest_2, largest_1), masks.tile_where(wins, place_2, place_1)
-
-
-@part
-def _either(mask, y, number, other, like):
-    return masks.tile_where(mask, simd.tile_all(y, number, like), simd.tile_all(y, other, like))
 
 
 @part

@@ -97,7 +97,7 @@ def spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy
     apart = between_channels(kh * run, lanes)
     unit = next_task(worker, workers, units, taken)
     if unit >= 0:
-        pack_transposed(w, 0, kh * run, outputs, apart, lanes, weights, 0)
+        pack_transposed(w, zero, kh * run, outputs, apart, lanes, weights, zero)
     while unit >= 0:
         first, count, top, end = place_in_dx(plan, unit, images)
         lowest, highest = rows_between(plan, top - kh + 1, end)

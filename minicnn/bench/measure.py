@@ -3,11 +3,14 @@
 Speed changes while one measures: processors warm up, a neighbour starts to work. Measured one contestant after the
 other, that change would be taken for a difference between them. So every work is measured in *rounds*, A B C, B C A,
 C A B, ...; a figure is the median over the rounds, a ratio is the median of the ratios formed within each round.
+On a machine that others use as well, rounds differ by a third, and so do medians of a few of them from run to run; so
+training, where ratios of two whole programs count, gets more rounds there.
 Only one contestant computes at a time; the processes of the others are stopped.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -17,12 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from minicnn.bench import agreement, contestants, instructions, machine, works
+from minicnn.bench import agreement, busy, contestants, instructions, machine, works
 from minicnn.bench.contestants import ladder
 from minicnn.bench.process import Unsupported, Worker, WorkerError
+from minicnn.bench.statistics import spread
 
 #: An operation is short: its turn is this share of a network's.
 OPERATION_SHARE = 0.2
+
+#: Training gets more rounds while a figure is unsteady (``busy.SPREAD``), up to so many times as many.
+PATIENCE = 3
 
 #: Training steps after which memory is read.
 MEMORY_STEPS = 8
@@ -207,13 +214,22 @@ class Bench:
                              "seconds": [], "cpu_seconds": [], "deviation": 0.0}
         for name, record in records.items():
             record["calls"] = self.calls_for(name, work, self.options.seconds * (1 if work.images else OPERATION_SHARE))
-        for turn in range(self.options.repeats):
-            for name, _ in rotated(turns, turn):
+        rounds = 0
+        while rounds < self.options.repeats or self.wants_more(work, records.values(), rounds):
+            for name, _ in rotated(turns, rounds):
                 self.time_once(name, records.get(name))
+            rounds += 1
         for name, own_work in turns:
-            if records.get(name) and len(records[name]["seconds"]) == self.options.repeats:
+            if records.get(name) and len(records[name]["seconds"]) == rounds:
                 self.results.timings.append({**records[name], "flops": own_work.flops, "bytes": own_work.bytes,
                                              "images": own_work.images, "tags": list(own_work.tags)})
+
+    def wants_more(self, work, records, rounds):
+        """Whether medians are less certain than those of steady figures: that falls with the root of the rounds."""
+        if self.options.few or work.section not in ("training", "scaling") or rounds >= PATIENCE * self.options.repeats:
+            return False
+        certain = math.sqrt(rounds / self.options.repeats)
+        return any(spread(record["seconds"]) > busy.SPREAD * certain for record in records if record["seconds"])
 
     def prepare(self, work, names):
         """Give the work to these contestants; returns ``{name: {"deviation": ...}}`` of those that do it right."""

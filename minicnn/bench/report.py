@@ -151,7 +151,9 @@ def heading(summary):
         if contestants.LADDER in name:
             continue
         lines.append(f"  {name}: " + ", ".join(f"{what} {version}" for what, version in versions.items()))
-    lines.append(f"Medians of {options['repeats']} rounds in which the contestants took turns; in all "
+    rounds = [len(entry["seconds"]) for entry in summary["timings"]] or [options["repeats"]]
+    rounds = f"{min(rounds)} to {max(rounds)}" if min(rounds) < max(rounds) else f"{rounds[0]}"
+    lines.append(f"Medians of {rounds} rounds in which the contestants took turns; in all "
                  f"{summary['seconds']:.0f} s. All contestants of a row were found to compute the same.")
     return "\n".join(lines)
 

@@ -47,7 +47,8 @@ def add_arguments(parser):
     parser.add_argument("--isa", default="native", metavar="NAME",
                         help="vector instructions that everybody is held to: native (default: those of the processor) "
                              "or avx2")
-    parser.add_argument("--repeats", type=positive, default=None, help="rounds (default: 7)")
+    parser.add_argument("--repeats", type=positive, default=None,
+                        help="rounds (default: 7); training gets up to three times as many where figures vary")
     parser.add_argument("--seconds", type=positive_number, default=None,
                         help="time of one contestant's turn (default: 0.5; for ops a fifth of that)")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for bench.json and the pictures "

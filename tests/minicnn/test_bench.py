@@ -507,6 +507,49 @@ def test_the_names_of_all_contestants_fit_below_few_bars():
     pyplot.close(figure)
 
 
+class Rehearsed(measure.Bench):
+    """A run whose contestants take the times that they are told to."""
+
+    def __init__(self, seconds, **changes):
+        super().__init__(options(**changes))
+        self.seconds, self.order = seconds, []
+
+    def prepare(self, work, names):
+        return {name: {"deviation": 0.0} for name in self.seconds}
+
+    def calls_for(self, name, work, seconds):
+        return 1
+
+    def roofs(self, work):
+        return []
+
+    def time_once(self, name, record):
+        self.order.append(name)
+        record["seconds"].append(self.seconds[name][len(record["seconds"]) % len(self.seconds[name])])
+
+
+STEADY, UNSTEADY, AT_FIRST = [1.0, 1.01, 1.02], [1.0, 1.5, 2.0], [1.0, 1.3, 1.0, 1.3, *[1.0] * 11]
+
+
+@pytest.mark.parametrize("section, seconds, few, rounds", [
+    ("training", {"a": STEADY, "b": STEADY}, False, 5), ("training", {"a": STEADY, "b": UNSTEADY}, False, 15),
+    ("training", {"a": AT_FIRST}, False, 8), ("scaling", {"a": UNSTEADY}, False, 15),
+    ("inference", {"a": UNSTEADY}, False, 5), ("training", {"a": UNSTEADY}, True, 5)])
+def test_unsteady_training_gets_more_rounds(section, seconds, few, rounds):
+    bench = Rehearsed(seconds, repeats=5, few=few)
+    (work,) = works.networks(section, ["mnist_cnn"], [4])
+    bench.measure(work)
+    assert [len(entry["seconds"]) for entry in bench.results.timings] == [rounds] * len(seconds)
+    names = list(seconds)
+    assert bench.order == [name for turn in range(rounds) for name in measure.rotated(names, turn)]
+
+
+def test_the_heading_says_how_many_rounds_there_were(summary):
+    assert "Medians of 2 rounds" in report.heading(summary)
+    timings = [{**entry, "seconds": [1.0] * rounds} for entry, rounds in zip(summary["timings"], [3, 9, 4])]
+    assert "Medians of 3 to 9 rounds" in report.heading({**summary, "timings": timings})
+
+
 def test_turns_rotate():
     assert [measure.rotated(["a", "b", "c"], turn) for turn in range(4)] == [
         ["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]

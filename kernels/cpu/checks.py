@@ -10,15 +10,14 @@ from .compiling import kernel
 from .parallel import extremes_of
 from .workspace import flat
 
-#: Types of labels and of the places of a pooling's winners, as they nearly always are.
+#: Types of the places of a pooling's winners, as they nearly always are here, and in other back-ends.
 COMPILED = (np.dtype(np.int64), np.dtype(np.uint8))
 
 
 def extremes(numbers):
     """The smallest and the largest element of an integer array.
 
-    For the few labels of a batch NumPy takes longer than the whole loss does. And of the places that a forward pass has
-    just written, each core has its part in its cache and looks at them there.
+    Of the places that a forward pass has just written, each core has its part in its cache and looks at them there.
     """
     if numbers.dtype not in COMPILED:
         return of_numpy.extremes(numbers)

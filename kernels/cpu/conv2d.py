@@ -21,6 +21,7 @@ from .checks import checks
 from .convolution import convolve, correlate, spread
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
+from .pool2d import places_type
 from .winners import backward_from_winners, count_positive
 from .workspace import constant
 
@@ -103,8 +104,8 @@ class Forward(NamedTuple):
     """What the forward passes of one kind have in common."""
 
     results: workspace.Results
-    places: workspace.Results  # of the maxima, if there is
-    window: tuple  # a pooling behind it
+    window: tuple  # of the pooling behind it, if there is one,
+    places: workspace.Results  # and for the places in it
     workers: int
     images: int
     outputs: int
@@ -132,8 +133,8 @@ def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, windo
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
     setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window)
     work = setup.work * x_shape[0] // threads.PRODUCTS
-    results, places = (workspace.results(shape, kind) for kind in (dtype, setups.places_type(window)))
-    return Forward(results, places, window, workers, x_shape[0], w_shape[3], work, constant(0, setup.columns, dtype),
+    results, places = (workspace.results(shape, kind) for kind in (dtype, places_type(window)))
+    return Forward(results, window, places, workers, x_shape[0], w_shape[3], work, constant(0, setup.columns, dtype),
                    setup)
 
 
@@ -186,7 +187,7 @@ def _prepare_pooled(arrays, settings):
     window, y_shape = checks.windows_side_by_side(shape, pool_size)
     dy, y = checks.shaped("dy", dy, y_shape, x.dtype), checks.shaped("y", y, y_shape, x.dtype)
     # as this is done once, NumPy looks at the places: a kernel would have to be compiled
-    argmax = of_numpy.window_places(argmax, y_shape, window).astype(setups.places_type(window), copy=False)
+    argmax = of_numpy.window_places(argmax, y_shape, window).astype(places_type(window), copy=False)
     return (*map(writeable, (dy, y, argmax, x, w)), *places_of(w, dw, db)), backward_call(
         x.shape, w.shape, stride, padding, y_shape[1:3], x.dtype, True, x.shape if input_gradient else None, window,
         few=True)
@@ -260,8 +261,8 @@ def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
     setup = call.winners
     found, *scratch = workspace.scratch(setup.scratch)
     given, places = (_NO_ARGMAX, _first_places(y.size)) if argmax is None else (argmax.ravel(),) * 2
-    if not threads.run(backward_from_winners, setup.work, given, setup.places, found, *setup.tables, x.ravel(),
-                       dy.ravel(), y.ravel(), places, *setup.windows, w.ravel(), dx is not None,
+    if not threads.run(backward_from_winners, call.work // setup.places, given, setup.places, found, *setup.tables,
+                       x.ravel(), dy.ravel(), y.ravel(), places, *setup.windows, w.ravel(), dx is not None,
                        constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db, *setup.cuts, *scratch,
                        workers=call.geometry[-1]):
         checks.window_places(argmax, dy.shape, call.window)  # says what is wrong

@@ -79,18 +79,18 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
                 source, base = unit_of_x(plan, x, first, count, top, lanes, padded_scratch[worker])
                 target, at, window = y, (first * plan.out_height + top) * plan.out_width * columns + o, zero
                 if pools:
-                    window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width)
+                    window = (first * plan.out_height + top) // pool_height * (plan.out_width // pool_width) * columns
                     target, at = unpooled, o
                 if pools and len(unpooled) == 0:
                     product_of_windows(source, base, row, count * rows, plan.out_width, pool_height, pool_width, step,
-                                       terms, weights, w_at, w_stride, bias, o, y, argmax, window * columns, columns,
-                                       width, lanes)
+                                       terms, weights, w_at, w_stride, bias, o, y, argmax, window, columns, width,
+                                       lanes)
                 else:
                     product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at,
                             w_stride, bias, o, target, at, out, width, lanes, no, relu and not pools)
                     if pools:
                         pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y,
-                                  argmax, window * columns, lanes)
+                                  argmax, window, lanes)
                 task = take(taken, share)
                 unit = last_unit + task - before
 
@@ -310,7 +310,7 @@ def correlate_share(worker, workers, taken, dw, sums, splits, sizes, row, step, 
 
 @part
 def add_splits(workers, dw, db, partial, sums, splits):
-    """dw and db from their partial sums; of a single one, ``partial`` has none, for it is dw."""
+    """dw and db from their partial sums; where ``splits`` is 1, the only part is in dw and ``partial`` is empty."""
     on_all(add_splits_share, workers if len(partial) >= WORTH_THREADS else np.int64(1), (dw, db, partial, sums, splits))
 
 

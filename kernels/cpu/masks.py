@@ -134,25 +134,14 @@ def tile_advance(typing, tile, mask, number):
 
 @intrinsic
 def tile_narrow(typing, tile, array):
-    """A tile of integers in the array's type, which is not wider."""
+    """A tile of whole numbers, be they integers or not, in the array's type of integers, which is not wider."""
     narrow = types.UniTuple(Vector(array.dtype, tile.dtype.count), len(tile))
+    whole = isinstance(tile.dtype.dtype, types.Integer)
 
     @elementwise(narrow, tile)
     def codegen(builder, model, a, _):
+        a = a if whole else builder.fptosi(a, ir.VectorType(INT32, model.count))
         return a if a.type == model.vector else builder.trunc(a, model.vector)
-
-    return narrow(tile, array), codegen
-
-
-@intrinsic
-def tile_rounded(typing, tile, array):
-    """A tile of whole numbers as integers of the array's type."""
-    narrow = types.UniTuple(Vector(array.dtype, tile.dtype.count), len(tile))
-
-    @elementwise(narrow, tile)
-    def codegen(builder, model, a, _):
-        whole = builder.fptosi(a, ir.VectorType(INT32, model.count))
-        return whole if whole.type == model.vector else builder.trunc(whole, model.vector)
 
     return narrow(tile, array), codegen
 

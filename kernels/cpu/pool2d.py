@@ -28,16 +28,21 @@ def max_pool2d_forward(x, pool_size=2, stride=None, padding=NO_PADDING):
     """``y`` and ``argmax``, as in ``reference.max_pool2d_forward``; argmax has the smallest type that holds it."""
     x, pool_size, stride, padding, shape = checks.pool2d_forward(x, pool_size, stride, padding)
     y = workspace.empty(shape, x.dtype)
-    argmax = workspace.empty(shape, np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
+    argmax = workspace.empty(shape, places_type(pool_size))
     _run(_max_forward, x.shape, shape, pool_size, stride, padding, x, y, argmax)
     return y, argmax
+
+
+def places_type(pool_size):
+    """The smallest type that holds the places in a window."""
+    return np.dtype(np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32)
 
 
 def max_pool2d_backward(dy, argmax, x_shape, pool_size=2, stride=None, padding=NO_PADDING):
     """``dx``, as in ``reference.max_pool2d_backward``."""
     dy, x_shape, pool_size, stride, padding, argmax = checks.pool2d_backward(dy, x_shape, pool_size, stride, padding,
                                                                              argmax)
-    argmax = argmax.astype(np.uint8 if pool_size[0] * pool_size[1] <= 256 else np.int32, copy=False)
+    argmax = argmax.astype(places_type(pool_size), copy=False)
     dx = workspace.empty(x_shape, dy.dtype)
     _run(_max_backward, x_shape, dy.shape, pool_size, stride, padding, dx, dy, argmax)
     return dx

@@ -15,8 +15,8 @@ from .parts import part
 #: Windows in a tile.
 ROWS = 3
 
-#: Pixels in the largest window that is pooled in the registers of a tile.
-SQUARE = 4
+#: What is pooled in the registers of a tile: windows of so many pixels at most, and sums of so many terms.
+MOST_PIXELS, MOST_TERMS = 4, 64
 
 
 @part
@@ -75,7 +75,7 @@ _careful_maxima = _maxima_by("careful_maxima", masks.tile_exceeds)
 @part
 def product_of_windows(x, base, row, rows, width, pool_height, pool_width, step, terms, w, w_at, w_stride, bias, column,
                        y, argmax, to, columns, used, lanes):
-    """``product.product`` and ``pool_rows`` in one, for short sums and windows of at most ``SQUARE`` pixels.
+    """``product.product`` and ``pool_rows`` in one, for short sums and windows of at most ``MOST_PIXELS`` pixels.
 
     The rows of a tile are the pixels of one window, and only their maximum leaves the registers. Such a tile is lower
     than others, and so has more to load for each multiply-add; where the sum is long, that costs more than it saves.
@@ -107,7 +107,7 @@ def _windows(vectors):
                 columns, used):
         for _ in range(count):
             inputs, at = simd.offsets_beside(row, base, p, near), w_at
-            tile = simd.tile_of(bias, column, SQUARE, vectors)
+            tile = simd.tile_of(bias, column, MOST_PIXELS, vectors)
             for k in range(terms):
                 tile = simd.tile_add_outer(tile, x, inputs, step, k, w, at)
                 at += w_stride
@@ -118,7 +118,7 @@ def _windows(vectors):
             if masks.tile_has_nan(total):
                 largest, position = _careful_largest(y, *pixels)
             simd.tile_store(largest, y, (to,), used)
-            simd.tile_store(masks.tile_rounded(position, argmax), argmax, (to,), used)
+            simd.tile_store(masks.tile_narrow(position, argmax), argmax, (to,), used)
             p, to = p + pool_width, to + columns
 
     windows.__name__ = windows.__qualname__ = f"windows_{vectors}"  # no two functions of one name: see compiling.py

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import plans, simd, threads
+from . import plans, pooled, simd
 from .dots import tables_of
 from .picked import WIDEST
 from .plans import multiples, plan_of
-from .pooled import SQUARE
+from .pool2d import places_type
 from .product import panel_width
 from .winners import WIDEST as WIDEST_ROW
 from .winners import WORD, between_channels
@@ -33,9 +33,6 @@ GROUP_BYTES = 5 << 12
 
 #: If that takes a border, dx is gathered up to so many outputs, and up to so many pixels with it for one without it.
 SHORT, WIDER = 64, 1.45
-
-#: Terms of a sum up to which windows are pooled in the registers.
-TERMS = 64
 
 
 class Convolution(NamedTuple):
@@ -99,7 +96,6 @@ class Winners(NamedTuple):
     places: int  # pixels in a window
     windows: tuple  # their size, and how many are looked at together for dx, and for dw
     cuts: tuple  # lanes, into how many parts dw is cut, and channels of y in a block
-    work: int
     scratch: Scratch  # found, padded x or dx, weights, starts, bits, sources, gradients, places, parts of dw and of db
 
 
@@ -114,10 +110,10 @@ def convolution(shape, w_shape, stride, padding, result, dtype, workers, window)
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
-    in_registers = window[0] == 0 or (math.prod(window) <= SQUARE and terms <= TERMS)
+    short = math.prod(window) <= pooled.MOST_PIXELS and terms <= pooled.MOST_TERMS  # so it can stay in the registers
     scratch = Scratch((("padded x", _padded(plan, workers), dtype),
                        ("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
-                       ("unpooled y", (workers, 0 if in_registers else len(plan.row) * outputs), dtype)))
+                       ("unpooled y", (workers, 0 if not window[0] or short else len(plan.row) * outputs), dtype)))
     return Convolution(tables, lanes, columns, packs, scratch, math.prod(result) * outputs * terms)
 
 
@@ -213,7 +209,7 @@ def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     tables += 4 * start, near, multiples(kh * kw * channels, outputs), shape[0]
-    places = np.dtype(np.uint8)
+    places = places_type(pool_size)
     scratch = Scratch((("sums", (splits, outputs), dtype), _parts(splits, math.prod(w_shape), dtype),
                        ("found", (workers, 2), places), ("padded x", _padded(plan, workers), dtype),
                        ("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
@@ -257,18 +253,13 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
                        ("sources", (workers, places), words), ("gradients", (workers, dw_group * block), dtype),
                        ("places", (workers, dw_group * block), offsets),
                        ("partial", (splits * terms * outputs,), dtype), ("sums", (splits, outputs), dtype)))
-    work = terms * shape[0] * windows * outputs // threads.PRODUCTS
     return Winners((*tables, *_windows_of(plan, pool_size), kh, kw, stride[1], shape[0]), math.prod(pool_size),
-                   (*pool_size, group, dw_group), (lanes, splits, block), work, scratch)
+                   (*pool_size, group, dw_group), (lanes, splits, block), scratch)
 
 
 def _parts(splits, size, dtype):
+    """A scratch array for that many parts of dw; a single part is dw itself."""
     return "partial", (splits * size if splits > 1 else 0,), dtype
-
-
-def places_type(window):
-    """The type of the places in a window."""
-    return np.dtype(np.uint8 if math.prod(window) <= 256 else np.int32)
 
 
 def _windows_of(plan, pool_size):

@@ -33,7 +33,7 @@ _scratch = threading.local()
 
 
 class Results:
-    """Arrays of one shape and type, each as long as somebody holds it or a view of it."""
+    """Arrays of one shape and type, out of buffers that are used again when nobody holds such an array any more."""
 
     def __init__(self, shape, dtype):
         self.shape, self.dtype = shape, np.dtype(dtype)
@@ -71,7 +71,7 @@ def empty(shape, dtype):
 
 @lru_cache(1024)
 def results(shape, dtype):
-    """The ``Results`` of a shape and type: for who asks for them again and again."""
+    """The ``Results`` of a shape and type, which whoever makes such arrays again and again may keep."""
     return Results(shape, dtype)
 
 

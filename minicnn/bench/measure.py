@@ -225,11 +225,14 @@ class Bench:
                                              "images": own_work.images, "tags": list(own_work.tags)})
 
     def wants_more(self, work, records, rounds):
-        """Whether medians are less certain than those of steady figures: that falls with the root of the rounds."""
+        """Whether the median of some figure is not as certain yet as that of one whose rounds vary by ``busy.SPREAD``.
+
+        The uncertainty of a median is the spread of the rounds divided by the root of their number.
+        """
         if self.options.few or work.section not in ("training", "scaling") or rounds >= PATIENCE * self.options.repeats:
             return False
-        certain = math.sqrt(rounds / self.options.repeats)
-        return any(spread(record["seconds"]) > busy.SPREAD * certain for record in records if record["seconds"])
+        limit = busy.SPREAD * math.sqrt(rounds / self.options.repeats)
+        return any(spread(record["seconds"]) > limit for record in records if record["seconds"])
 
     def prepare(self, work, names):
         """Give the work to these contestants; returns ``{name: {"deviation": ...}}`` of those that do it right."""

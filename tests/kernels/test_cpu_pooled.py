@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import FLOATS, assert_close, assert_sums, case_with_result, conv2d_cases, values
 
 from kernels import NO_PADDING, cpu, im2col, reference
-from kernels.cpu import conv2d, plans, setups, simd, threads, winners
+from kernels.cpu import conv2d, plans, pooled, setups, simd, threads, winners
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -286,7 +286,7 @@ def no_winners(monkeypatch):
 def test_pooling_in_registers_is_pooling_in_memory(guarded, units_of, monkeypatch):
     def both(case, pool_size):
         for terms in (0, 1 << 20):  # longest sum that is pooled in the registers
-            monkeypatch.setattr(setups, "TERMS", terms)
+            monkeypatch.setattr(pooled, "MOST_TERMS", terms)
             units_of(plans.UNIT_BYTES)
             guard = guarded()
             yield cpu.conv2d_relu_max_pool2d_forward(*case.forward, pool_size)

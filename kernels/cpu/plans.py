@@ -33,6 +33,10 @@ from .parts import part
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
 UNIT_BYTES = 1 << 18
 
+#: Images of a single pixel, the rows of a dense layer, in a unit. There a pixel may have thousands of channels, but they
+#: are gone over a few at a time, and what counts is that sums over the batch are long and weights are read seldom.
+UNIT_ROWS = 256
+
 #: What a unit costs besides its arithmetic, in output pixels.
 UNIT_OVERHEAD = 6
 
@@ -82,8 +86,12 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, t
     (top, bottom), (left, right) = padding
     padded = any((top, bottom, left, right))
     padded_height, padded_width = height + top + bottom, width + left + right
-    images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result,
-                         outputs + extra, itemsize, shares, together)
+    if padded_height * padded_width == 1:
+        units = max(1, math.ceil(count / UNIT_ROWS))
+        images, band = max(1, math.ceil(count / units)), 1
+    else:
+        images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result,
+                             outputs + extra, itemsize, shares, together)
     block_height = padded_height if band == result[0] else (band - 1) * stride[0] + kernel[0]
     image, i, j = np.ogrid[:images, :band, :result[1]]
     row = ((image * block_height + i * stride[0]) * padded_width + j * stride[1]) * channels

@@ -18,7 +18,7 @@ from .. import checks as of_numpy
 from . import setups, simd, threads, workspace
 from .calls import Calls, writeable
 from .checks import checks
-from .convolution import convolve, correlate, spread
+from .convolution import convolve, correlate, spread, spread_and_correlate
 from .dots import PIXELS, spread_dots
 from .picked import correlate_picked
 from .pool2d import places_type
@@ -110,7 +110,7 @@ class Forward(NamedTuple):
     images: int
     outputs: int
     work: int
-    bias: np.ndarray  # zeros
+    zeros: np.ndarray  # instead of a bias
     setup: setups.Convolution
 
 
@@ -206,13 +206,14 @@ _backward_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_pooled
 def run_forward(call, x, w, b, relu, argmax=_NO_ARGMAX):
     """The result of a call, of a convolution or a dense layer."""
     y = call.results.empty()
-    setup, bias = call.setup, call.bias
-    if b is not None and setup.columns == call.outputs:
+    setup = call.setup
+    bias, padded, weights, unpooled = workspace.scratch(setup.scratch)
+    if b is None:
+        bias = call.zeros
+    elif len(bias) == 0:
         bias = b
-    elif b is not None:
-        bias = np.zeros(setup.columns, x.dtype)
+    else:  # what stands behind the last of them no result gets to see
         bias[:call.outputs] = b
-    padded, weights, unpooled = workspace.scratch(setup.scratch)
     threads.run(convolve, call.work, *setup.tables, call.images, x.ravel(), padded, w.ravel(), setup.packs, weights,
                 bias, y.ravel(), call.outputs, setup.lanes, relu, unpooled, argmax.ravel(), *call.window,
                 workers=call.workers)
@@ -243,14 +244,18 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
                 *call.window)
     if argmax is not None and (call.dx or not call.picked):
         checks.window_places(argmax, dy.shape, call.window)
+    spreading = _spreading(call, gradient, dx, w) if call.spread else ()
     if call.dots:
         threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
-    elif call.spread:
-        threads.run(spread, call.work, *_spreading(call, gradient, dx, w), workers=workers)
+    elif spreading and call.picked:
+        threads.run(spread, call.work, *spreading, workers=workers)
     setup = call.picked or call.correlation
     sums, partial, *scratch = workspace.scratch(setup.scratch)
     results = dw.ravel(), db, partial, sums, setup.splits
-    if not call.picked:
+    if spreading and not call.picked:
+        threads.run(spread_and_correlate, call.work, *results, *spreading,
+                    *_correlation(setup, scratch, gradient, x), workers=workers)
+    elif not call.picked:
         threads.run(correlate, call.work, *results, *_correlation(setup, scratch, gradient, x), workers=workers)
     elif not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, results), workers=workers):
         checks.window_places(argmax, dy.shape, call.window)  # says what is wrong

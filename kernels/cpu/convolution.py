@@ -48,6 +48,15 @@ def correlate(workers, dw, db, partial, sums, splits, *arguments):
     add_splits(workers, dw, db, partial, sums, splits)
 
 
+@kernel
+def spread_and_correlate(workers, dw, db, partial, sums, splits, *arguments):
+    """All three gradients in one call; the arguments behind the first ones are those of ``spread`` and ``correlate``."""
+    on_all(spread_share, workers, (none_taken(workers), *arguments[:SPREAD_ARGUMENTS]))
+    on_all(correlate_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits,
+                                      *arguments[SPREAD_ARGUMENTS:]))
+    add_splits(workers, dw, db, partial, sums, splits)
+
+
 @part
 def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias,
                    y, columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
@@ -142,6 +151,10 @@ def spread_share(worker, workers, taken, sizes, row, step, out, images, gathers,
         if plan.padded:
             copy_unpadded(plan, target, zero, first, count, top, end, lanes, dx)
         unit = next_task(worker, workers, units, taken)
+
+
+#: How many arguments a caller gives for ``spread_share``: all behind worker, workers and taken.
+SPREAD_ARGUMENTS = spread_share.py_func.__code__.co_argcount - 3
 
 
 @part

@@ -42,7 +42,7 @@ class Convolution(NamedTuple):
     lanes: int
     columns: int  # of y, with those that fill up the last panel
     packs: bool
-    scratch: Scratch  # padded x, weights, y before the pooling if that is not done in the registers
+    scratch: Scratch  # bias in whole vectors, padded x, weights, y before the pooling if not done in the registers
     work: int  # multiply-adds for one image
 
 
@@ -111,7 +111,8 @@ def convolution(shape, w_shape, stride, padding, result, dtype, workers, window)
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
     short = math.prod(window) <= pooled.MOST_PIXELS and terms <= pooled.MOST_TERMS  # so it can stay in the registers
-    scratch = Scratch((("padded x", _padded(plan, workers), dtype),
+    scratch = Scratch((("bias", (columns if outputs != columns else 0,), dtype),
+                       ("padded x", _padded(plan, workers), dtype),
                        ("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
                        ("unpooled y", (workers, 0 if not window[0] or short else len(plan.row) * outputs), dtype)))
     return Convolution(tables, lanes, columns, packs, scratch, math.prod(result) * outputs * terms)

@@ -10,7 +10,7 @@
   names (Numba adds a number that begins anew in every process; Numba's issue 10486). Of two functions with the same
   name, as a factory makes them, one would silently be called in place of the other. So every name is unique here; a
   test looks.
-* The first compilation takes a while, so one line says so.
+* The first compilation takes a while, so one line says so, and a second process helps (``ahead.py``).
 """
 
 from __future__ import annotations
@@ -85,17 +85,25 @@ class _Forgiving:
         return getattr(self._cache, name)
 
     def load_overload(self, signature, target):
+        found = self._found(signature, target)
+        if found is None:
+            from . import ahead  # who finds everything does without
+
+            if _announce():
+                ahead.start(_DIRECTORY, self._name, signature)
+            if ahead.wait_for(self._name):
+                found = self._found(signature, target)
+        return found
+
+    def _found(self, signature, target):
         # Before it looks, Numba's own ``load_overload`` imports all that it may need to compile something: a fifth of a
         # warm start, and two fifths where SciPy is installed. What is loaded needs no more than the run-time library.
         load = getattr(self._cache, "_load_overload", self._cache.load_overload)
         try:
             rtsys.initialize(target)
-            found = load(signature, target)
+            return load(signature, target)
         except Exception:  # a damaged file can raise anything: then it is as if there were none
-            found = None
-        if found is None:
-            _announce()
-        return found
+            return None
 
     def save_overload(self, signature, data):
         try:
@@ -109,11 +117,14 @@ class _Forgiving:
 
 
 def _announce():
+    """Say what takes so long, once, and not in tests; returns whether it was said now."""
     global _announced
-    if not _announced and "pytest" not in sys.modules:
+    now = not _announced and "pytest" not in sys.modules
+    if now:
         print("MiniCNN: compiling the CPU kernels for this machine, once; this takes up to half a minute ...",
               file=sys.stderr, flush=True)
     _announced = True
+    return now
 
 
 def _usable(directory):

@@ -1,7 +1,7 @@
 """The first start: a second process compiles some of the kernels meanwhile.
 
 Numba compiles one kernel after the other, in one thread. The first training step of document 2's network waits for
-eight of them, which is nearly all that it takes, and only one core is at work. So the process that finds no compiled
+seven of them, which is nearly all that it takes, and only one core is at work. So the process that finds no compiled
 kernel at all starts another Python (``start``). That one compiles ``KERNELS``, which a training step needs last, and
 puts them into the same cache. It need not know the network: the types of a kernel's arguments depend on nothing but the
 type of the numbers, so it calls the operations with a few numbers each. When it is done with a kernel, it writes

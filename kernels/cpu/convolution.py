@@ -50,7 +50,7 @@ def correlate(workers, dw, db, partial, sums, splits, *arguments):
 
 @kernel
 def spread_and_correlate(workers, dw, db, partial, sums, splits, *arguments):
-    """All three gradients in one call; the arguments behind the first ones are those of ``spread`` and ``correlate``."""
+    """dx, dw and db in one call; the arguments behind the first ones are those of ``spread`` and ``correlate``."""
     on_all(spread_share, workers, (none_taken(workers), *arguments[:SPREAD_ARGUMENTS]))
     on_all(correlate_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits,
                                       *arguments[SPREAD_ARGUMENTS:]))

@@ -33,8 +33,8 @@ from .parts import part
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
 UNIT_BYTES = 1 << 18
 
-#: Images of a single pixel, the rows of a dense layer, in a unit. There a pixel may have thousands of channels, but they
-#: are gone over a few at a time, and what counts is that sums over the batch are long and weights are read seldom.
+#: The most images of a single pixel, rows of a dense layer, in a unit. Such a pixel may have thousands of channels, but
+#: they are gone over a few at a time, and what counts is that dw's sums are long and that weights are read seldom.
 UNIT_ROWS = 256
 
 #: What a unit costs besides its arithmetic, in output pixels.
@@ -80,7 +80,8 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, t
     """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed.
 
     ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows. A unit
-    needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``.
+    needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``. (Units of images of one pixel
+    are as large as may be: there workers share out the columns of the result.)
     """
     count, height, width, channels = shape
     (top, bottom), (left, right) = padding

@@ -81,21 +81,26 @@ from numba.core.caching import NullCache
 from kernels.cpu import convolution, dots, picked, winners
 from kernels.cpu.parts import part
 
-def late(module, kernel, name):
+def late(module, name, *kernels):
     # the same share, but the first of several workers comes when all is done
-    getattr(module, kernel)._cache, share = NullCache(), getattr(module, name)
+    share = getattr(module, name)
+    for kernel in kernels:
+        getattr(module, kernel)._cache = NullCache()
     names = ", ".join(inspect.signature(share.py_func).parameters)
     made = {"share": share}
     exec(f"def late_{name}({names}):\\n    if worker > 0 or workers == 1:\\n        share({names})", made)
     setattr(module, name, part(made[f"late_{name}"]))
 
-for names in ((convolution, "convolve", "convolve_share"), (convolution, "spread", "spread_share"),
-              (convolution, "correlate", "correlate_share"), (dots, "spread_dots", "dots_share"),
-              (picked, "correlate_picked", "picked_share"), (winners, "backward_from_winners", "winners_share")):
+for names in ((convolution, "convolve_share", "convolve"),
+              (convolution, "spread_share", "spread", "spread_and_correlate"),
+              (convolution, "correlate_share", "correlate", "spread_and_correlate"),
+              (dots, "dots_share", "spread_dots"), (picked, "picked_share", "correlate_picked"),
+              (winners, "winners_share", "backward_from_winners")):
     late(*names)
 """
 
 
+@pytest.mark.slow  # compiles the kernels anew
 def test_what_a_late_worker_leaves_the_others_do():
     digests, _ = run(STEP + LATE + """
 for number in (1, 2, 4):

@@ -247,18 +247,18 @@ def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
     spreading = _spreading(call, gradient, dx, w) if call.spread else ()
     if call.dots:
         threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
-    elif spreading and call.picked:
-        threads.run(spread, call.work, *spreading, workers=workers)
     setup = call.picked or call.correlation
     sums, partial, *scratch = workspace.scratch(setup.scratch)
     results = dw.ravel(), db, partial, sums, setup.splits
-    if spreading and not call.picked:
-        threads.run(spread_and_correlate, call.work, *results, *spreading,
+    if call.picked:
+        if spreading:
+            threads.run(spread, call.work, *spreading, workers=workers)
+        if not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, results),
+                           workers=workers):
+            checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
+    else:
+        threads.run(spread_and_correlate if spreading else correlate, call.work, *results, *spreading,
                     *_correlation(setup, scratch, gradient, x), workers=workers)
-    elif not call.picked:
-        threads.run(correlate, call.work, *results, *_correlation(setup, scratch, gradient, x), workers=workers)
-    elif not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, results), workers=workers):
-        checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
 
 
 def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):

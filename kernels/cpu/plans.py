@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import simd
 from .parts import part
 
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
@@ -80,16 +81,14 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, t
     """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed.
 
     ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows. A unit
-    needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``. (Units of images of one pixel
-    are as large as may be: there workers share out the columns of the result.)
+    needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``.
     """
     count, height, width, channels = shape
     (top, bottom), (left, right) = padding
     padded = any((top, bottom, left, right))
     padded_height, padded_width = height + top + bottom, width + left + right
     if padded_height * padded_width == 1:
-        units = max(1, math.ceil(count / UNIT_ROWS))
-        images, band = max(1, math.ceil(count / units)), 1
+        images, band = _rows(count, outputs, itemsize, shares), 1
     else:
         images, band = _unit(count, padded_height, padded_width * channels, kernel[0], stride[0], *result,
                              outputs + extra, itemsize, shares, together)
@@ -131,6 +130,13 @@ def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, items
         choices.append((cost, -1, band))
     _, images, band = min(choices)
     return -images, band
+
+
+def _rows(count, outputs, itemsize, shares):
+    """Images of one pixel in a unit: many, but workers share out every unit's panels, evenly to within an eighth."""
+    panels = max(1, math.ceil(8 * itemsize * outputs / (simd.PANEL * simd.BITS)))
+    units = 1 if panels >= 8 * shares else shares // math.gcd(panels, shares)
+    return max(1, math.ceil(count / max(units, math.ceil(count / UNIT_ROWS))))
 
 
 @lru_cache(256)

@@ -14,7 +14,7 @@ from strategies import FLOATS, assert_close, assert_sums, conv2d_cases, dense_ca
 
 import kernels
 from kernels import cpu, im2col, reference
-from kernels.cpu import compiling, conv2d, convolution, ladder, plans, setups, threads, winners, workspace
+from kernels.cpu import compiling, conv2d, convolution, ladder, plans, setups, simd, threads, winners, workspace
 from kernels.cpu.exponential import exponential
 
 FEW = settings(max_examples=40, deadline=None)
@@ -134,13 +134,23 @@ def test_dense(case):
 @pytest.mark.parametrize("rows", [256, 257, 2500])
 def test_a_dense_layer_of_more_rows_than_a_unit_has(rows):
     x, w, b, dy = values(1, (rows, 21)), values(2, (21, 37)), values(3, (37,)), values(4, (rows, 37))
-    plan, _ = plans.plan_of((rows, 1, 1, 21), (1, 1), 37, (1, 1), kernels.NO_PADDING, (1, 1), 8, 2)
+    plan, _ = plans.plan_of((rows, 1, 1, 21), (1, 1), 37, (1, 1), kernels.NO_PADDING, (1, 1), 8, 1)
     assert plan.images <= plans.UNIT_ROWS and (plan.images == rows) == (rows <= plans.UNIT_ROWS)
     y = cpu.dense_relu_forward(x, w, b)
     for got, expected in zip((y, *cpu.dense_relu_backward(dy, y, x, w)),
                              (np.maximum(x @ w + b, 0), (dy * (y > 0)) @ w.T, x.T @ (dy * (y > 0)),
                               (dy * (y > 0)).sum(axis=0))):
         assert_close(got, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 16])
+@pytest.mark.parametrize("outputs", [1, 10, 64, 130, 576, 5408])
+def test_all_workers_have_a_part_of_a_dense_layer(outputs, workers):
+    rows = 32
+    plan, _ = plans.plan_of((rows, 1, 1, 5), (1, 1), outputs, (1, 1), kernels.NO_PADDING, (1, 1), 4, workers)
+    panels = math.ceil(outputs / (simd.PANEL * simd.lanes(np.dtype(np.float32))))
+    tasks = math.ceil(rows / plan.images) * panels
+    assert math.ceil(tasks / workers) <= 1.15 * tasks / workers
 
 
 def backward_calls(channels=5):

@@ -56,6 +56,7 @@ class Sequential:
         self.name = name
         self.ops = Operations(resolve_backend() if backend is None else resolve_backend(backend))
         self.dtype = parameters.check_dtype(dtype)
+        self._number = np.dtype(self.dtype)  # NumPy would look the name up in every step
         self.stream = RandomStream(int(seed))
         self.layers = []
         self.input_shape = None
@@ -226,7 +227,7 @@ class Sequential:
             raise RuntimeError("backward: call forward first; a backward pass belongs to the forward pass before it")
         if tuple(dy.shape) != self._y_shape:
             raise ValueError(f"dy: expected the shape of the model's output {self._y_shape}, got {tuple(dy.shape)}")
-        dy = self.ops.asarray(dy.astype(self.dtype, copy=False)) if isinstance(dy, np.ndarray) else dy
+        dy = self._in_own_type(dy) if isinstance(dy, np.ndarray) else dy
         first = self.layers[self._first]
         first.input_gradient = input_gradient
         try:
@@ -242,8 +243,13 @@ class Sequential:
         if not isinstance(x, np.ndarray) and hasattr(x, "shape") and hasattr(x, "dtype"):  # on the device already
             shapes.check_batch(self, x)
             return x
-        x = inputs.images(self, x, finite=False)
-        return self.ops.asarray(x.astype(self.dtype, copy=False))
+        ready = type(x) is np.ndarray and self.built and x.dtype == self._number
+        if not (ready and x.shape[1:] == self.input_shape and len(x) > 0):
+            x = inputs.images(self, x, finite=False)
+        return self._in_own_type(x)
+
+    def _in_own_type(self, x):
+        return self.ops.asarray(x if x.dtype == self._number else x.astype(self._number))
 
     # ---- training and use --------------------------------------------------------------------------------------
 

@@ -306,19 +306,26 @@ def test_moments_do_not_become_subnormal():
         assert (first == 0).all() and (second == 0).all()
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([5_000, 5_500, 70_000]), st.booleans()), max_size=40))
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(
+    st.integers(0, 5), st.sampled_from([((5_000,), np.float32), ((50, 50), np.float64), ((5_500,), np.float32),
+                                        ((70_000,), np.float32)]), st.sampled_from(["itself", "a view", "its memory"])),
+    max_size=40))
 def test_the_pool_never_hands_out_memory_that_is_in_use(actions):
     held = {}
-    for name, size, through_a_view in actions:
+    for name, (shape, dtype), what in actions:
         held.pop(name, None)
-        array = workspace.empty((size,), np.dtype(np.float32))
-        assert array.ctypes.data % 64 == 0
-        array[:] = name
-        held[name] = array[10:20].reshape(2, 5).T if through_a_view else array
+        array = workspace.empty(shape, np.dtype(dtype))
+        assert array.shape == shape and array.dtype == dtype and array.flags.carray and array.ctypes.data % 64 == 0
+        array[...] = name
+        held[name] = array, array.copy()
+        if what != "itself":  # what is held keeps the memory, though the array that was handed out is gone
+            view = array.ravel()[10:20].reshape(2, 5).T
+            held[name] = (view, view.copy()) if what == "a view" else (array.base, array.base.copy())
+            del view
         del array
-        for other, kept in held.items():
-            assert (kept == other).all()
+        for kept, then in held.values():
+            np.testing.assert_array_equal(kept, then)
 
 
 def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
@@ -326,7 +333,7 @@ def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
     monkeypatch.setattr(workspace, "IDLE_BYTES", 1_000_000)
     for size in range(100_000, 1_000_000, 50_000):
         workspace.Results((size,), np.uint8).empty()
-    assert sum(len(buffer) for buffers in workspace._buffers.values() for buffer, _ in buffers) < 1_200_000
+    assert sum(len(buffer.memory) for buffers in workspace._buffers.values() for buffer in buffers) < 1_200_000
     workspace.clear()
     assert not any(workspace._buffers.values())
 

@@ -8,7 +8,6 @@ certain gradients in ``dots.py``, ``winners.py`` and ``picked.py``.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from . import setups, simd, threads, workspace
 from .calls import Calls, writeable
 from .checks import checks
 from .convolution import convolve, correlate, spread, spread_and_correlate
-from .dots import PIXELS, spread_dots
+from .dots import spread_dots
 from .picked import correlate_picked
 from .pool2d import places_type
 from .winners import backward_from_winners, count_positive
@@ -31,14 +30,14 @@ def conv2d_forward(x, w, b=None, stride=1, padding=NO_PADDING):
 
     Parameters, results and errors as in ``reference.conv2d_forward``.
     """
-    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding))
-    return run_forward(call, x, w, b, relu=False)
+    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding, False))
+    return run_forward(call, x, w, b)
 
 
 def conv2d_relu_forward(x, w, b=None, stride=1, padding=NO_PADDING):
     """``relu(conv2d_forward(...))``; the tile takes the maximum with 0 just before it leaves its registers."""
-    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding))
-    return run_forward(call, x, w, b, relu=True)
+    (x, w, b), call = _forward_calls.find((x, w, b), (stride, padding, True))
+    return run_forward(call, x, w, b)
 
 
 def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, pool_size=2):
@@ -48,7 +47,7 @@ def conv2d_relu_max_pool2d_forward(x, w, b=None, stride=1, padding=NO_PADDING, p
     """
     (x, w, b), call = _pooled_forward_calls.find((x, w, b), (stride, padding, pool_size))
     argmax = call.places.empty()
-    return run_forward(call, x, w, b, True, argmax), argmax
+    return run_forward(call, x, w, b, argmax.ravel()), argmax
 
 
 def conv2d_backward(dy, x, w, stride=1, padding=NO_PADDING, input_gradient=True, out=None):
@@ -97,69 +96,79 @@ FEW = 0.6 if simd.BITS == 256 else 0.45
 SAMPLE = 512
 
 # of a convolution without pooling
-_NO_WINDOW, _NO_ARGMAX = (0, 0), np.empty(0, np.uint8)
+NO_WINDOW, _NO_ARGMAX = (0, 0), np.empty(0, np.uint8)
 
 
 class Forward(NamedTuple):
     """What the forward passes of one kind have in common."""
 
     results: workspace.Results
-    window: tuple  # of the pooling behind it, if there is one,
-    places: workspace.Results  # and for the places in it
+    places: workspace.Results  # of the maxima in the windows of the pooling behind it, if there is one
     workers: int
-    images: int
-    outputs: int
-    work: int
-    zeros: np.ndarray  # instead of a bias
-    setup: setups.Convolution
+    no_bias: np.ndarray  # zeros
+    fixed: workspace.Fixed
 
 
 class Backward(NamedTuple):
-    """What the backward passes of one kind have in common."""
+    """What the backward passes of one kind have in common.
 
-    geometry: tuple  # of a convolution: shapes of x and w, stride, padding, rows and columns of y, type, workers
-    window: tuple
-    work: int
+    Each of the fixed arguments is None where that kernel is not used.
+    """
+
+    geometry: tuple  # what all functions of ``setups.py`` take
+    masked: bool  # whether relu does not let all of dy through
+    window: tuple  # of the pooling behind the convolution, (0, 0) if there is none
     dx: workspace.Results | None
-    winners: setups.Winners | None = None  # each only where it is used
-    dots: setups.Dots | None = None
+    workers: int
+    sample: tuple | None = None  # see ``sample_of``
     spread: setups.Spread | None = None
-    picked: setups.Picked | None = None
-    correlation: setups.Correlation | None = None
+    dots: workspace.Fixed | None = None
+    correlation: workspace.Fixed | None = None
+    both: workspace.Fixed | None = None  # ``correlation`` and ``spread``
+    picked: workspace.Fixed | None = None
+    winners: workspace.Fixed | None = None
+    workers_of_winners: int = 1
 
 
-def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, window=_NO_WINDOW):
+def forward_call(x_shape, w_shape, stride, padding, y_shape, dtype, shape, relu, window=NO_WINDOW):
     """``Forward``, for a result of that ``shape``, with the rows and columns ``y_shape``."""
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
-    setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, window)
+    setup = setups.convolution(x_shape, w_shape, stride, padding, result, dtype, workers, relu, window)
     work = setup.work * x_shape[0] // threads.PRODUCTS
     results, places = (workspace.results(shape, kind) for kind in (dtype, places_type(window)))
-    return Forward(results, window, places, workers, x_shape[0], w_shape[3], work, constant(0, setup.columns, dtype),
-                   setup)
+    return Forward(results, places, threads.worth(work, workers), constant(0, setup.columns, dtype), setup.fixed)
 
 
-def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, dx_shape, window=_NO_WINDOW, few=False):
+def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, dx_shape, window=NO_WINDOW, few=False):
     """``Backward``, with dx of shape ``dx_shape`` if that is not None; ``few`` if it may pay to look at winners alone.
     """
     workers, result = threads.get_num_threads(), _before_pooling(y_shape, window)
     geometry = x_shape, w_shape, stride, padding, result, dtype, workers
     dx = None if dx_shape is None else workspace.results(dx_shape, dtype)
-    if x_shape[0] == 0:
-        return Backward(geometry, window, 0, dx)
-    winners = setups.winners(*geometry, (window[0] or 1, window[1] or 1)) if few else None
     work = math.prod(w_shape) * x_shape[0] * math.prod(result) // threads.PRODUCTS
-    dots = spread = None
+    call = Backward(geometry, masked, window, dx, threads.worth(work, workers))  # of no images
+    if x_shape[0] == 0:
+        return call
+    winners = setups.winners(*geometry, window, dx is not None) if few else None
+    dots = spread = correlation = both = None
     if dx:
-        dots = setups.dots(*geometry, masked)
-        spread = None if dots else setups.gather(*geometry, masked) or setups.spread(*geometry, masked)
+        dots = setups.dots(*geometry, masked, window)
+        spread = None if dots else (setups.gather(*geometry, masked, window)
+                                    or setups.spread(*geometry, masked, window))
     picked = setups.picked(*geometry, window)
-    return Backward(geometry, window, work, dx, winners, dots, spread, picked,
-                    None if picked else setups.correlation(*geometry))
+    if not picked:
+        correlation = setups.correlation(*geometry, masked, window)
+        both = workspace.Fixed(correlation + spread.fixed) if spread else None
+    sample = sample_of((x_shape[0], *y_shape, w_shape[3]), window)
+    return call._replace(sample=sample, spread=spread, dots=dots, correlation=correlation, both=both, picked=picked,
+                         winners=winners, workers_of_winners=threads.worth(work // (math.prod(window) or 1), workers))
 
 
 def _prepare_forward(arrays, settings):
+    *settings, relu = settings
     x, w, b, stride, padding, shape = checks.conv2d_forward(*arrays, *settings)
-    return tuple(map(writeable, (x, w, b))), forward_call(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, shape)
+    return tuple(map(writeable, (x, w, b))), forward_call(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, shape,
+                                                          relu)
 
 
 def _prepare_pooled_forward(arrays, settings):
@@ -167,7 +176,7 @@ def _prepare_pooled_forward(arrays, settings):
     x, w, b, stride, padding, shape = checks.conv2d_forward(*arrays, *settings)
     window, shape = checks.windows_side_by_side(shape, pool_size)
     return tuple(map(writeable, (x, w, b))), forward_call(x.shape, w.shape, stride, padding, shape[1:3], x.dtype, shape,
-                                                          window)
+                                                          True, window)
 
 
 def _prepare_backward(arrays, settings):
@@ -203,20 +212,11 @@ _forward_calls, _pooled_forward_calls = Calls(_prepare_forward), Calls(_prepare_
 _backward_calls, _pooled_calls = Calls(_prepare_backward), Calls(_prepare_pooled)
 
 
-def run_forward(call, x, w, b, relu, argmax=_NO_ARGMAX):
+def run_forward(call, x, w, b, argmax=_NO_ARGMAX):
     """The result of a call, of a convolution or a dense layer."""
     y = call.results.empty()
-    setup = call.setup
-    bias, padded, weights, unpooled = workspace.scratch(setup.scratch)
-    if b is None:
-        bias = call.zeros
-    elif len(bias) == 0:
-        bias = b
-    else:  # what stands behind the last of them no result gets to see
-        bias[:call.outputs] = b
-    threads.run(convolve, call.work, *setup.tables, call.images, x.ravel(), padded, w.ravel(), setup.packs, weights,
-                bias, y.ravel(), call.outputs, setup.lanes, relu, unpooled, argmax.ravel(), *call.window,
-                workers=call.workers)
+    threads.launch(convolve, (call.workers, x.ravel(), w.ravel(), call.no_bias if b is None else b, y.ravel(), argmax,
+                              *workspace.arguments(call.fixed)))
     return y
 
 
@@ -230,69 +230,68 @@ def run_backward(call, dy, y, argmax, x, w, dw, db):
     db = np.empty(w.shape[-1], w.dtype) if db is None else db
     if len(x) == 0:
         dw[...], db[...] = 0, 0
-    elif call.winners and _few_count(y, call.window):
-        _from_winners(call, dy, y, argmax, x, w, dx, dw, db)
+        return dx, dw, db
+    flat_dy = dy.ravel()
+    mask = flat_dy if y is None else y.ravel()
+    few = call.winners and _are_few(mask, call.sample)
+    if argmax is None:
+        places = _first_places(y.size) if few else _NO_ARGMAX
     else:
-        _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db)
+        places = argmax.ravel()
+        if not few and (call.dx or not call.picked):  # kernels that do not look at it
+            checks.window_places(argmax, dy.shape, call.window)
+    good = (_from_winners if few else _from_all_pixels)(
+        call, (flat_dy, mask, places), x.ravel(), w.ravel(), constant(0, 0, x.dtype) if dx is None else dx.ravel(),
+        dw.ravel(), db)
+    if not good:
+        checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
     return dx, dw, db
 
 
-def _from_all_pixels(call, dy, y, argmax, x, w, dx, dw, db):
-    workers, masked = call.geometry[-1], y is not None
-    flat_dy = dy.ravel()
-    gradient = (flat_dy, y.ravel() if masked else flat_dy, masked, _NO_ARGMAX if argmax is None else argmax.ravel(),
-                *call.window)
-    if argmax is not None and (call.dx or not call.picked):
-        checks.window_places(argmax, dy.shape, call.window)
-    spreading = _spreading(call, gradient, dx, w) if call.spread else ()
-    if call.dots:
-        threads.run(spread_dots, call.work, *_dots(call, gradient, dx, w), workers=workers)
-    setup = call.picked or call.correlation
-    sums, partial, *scratch = workspace.scratch(setup.scratch)
-    results = dw.ravel(), db, partial, sums, setup.splits
-    if call.picked:
-        if spreading:
-            threads.run(spread, call.work, *spreading, workers=workers)
-        if not threads.run(correlate_picked, call.work, *_picking(setup, scratch, gradient, x, results),
-                           workers=workers):
-            checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
-    else:
-        threads.run(spread_and_correlate if spreading else correlate, call.work, *results, *spreading,
-                    *_correlation(setup, scratch, gradient, x), workers=workers)
+def _from_winners(call, gradient, x, w, dx, dw, db):
+    """From the winners alone, which without a pooling are pixels. Returns whether all was well with argmax."""
+    return threads.launch(backward_from_winners, (call.workers_of_winners, *gradient, x, w, dx, dw, db,
+                                                  *workspace.arguments(call.winners)))
 
 
-def _from_winners(call, dy, y, argmax, x, w, dx, dw, db):
-    """From the winners alone; without a pooling windows have one pixel, which wins."""
-    setup = call.winners
-    found, *scratch = workspace.scratch(setup.scratch)
-    given, places = (_NO_ARGMAX, _first_places(y.size)) if argmax is None else (argmax.ravel(),) * 2
-    if not threads.run(backward_from_winners, call.work // setup.places, given, setup.places, found, *setup.tables,
-                       x.ravel(), dy.ravel(), y.ravel(), places, *setup.windows, w.ravel(), dx is not None,
-                       constant(0, 0, x.dtype) if dx is None else dx.ravel(), dw.ravel(), db, *setup.cuts, *scratch,
-                       workers=call.geometry[-1]):
-        checks.window_places(argmax, dy.shape, call.window)  # says what is wrong
-
-
-def _few_count(y, window):
-    """Whether less than the share ``FEW`` of the pixels that were pooled to y have a gradient.
-
-    A window has at most one, and none where y is 0. The same y always gives the same answer.
-    """
-    size = math.prod(window) or 1
-    if size * FEW > 1:
+def _from_all_pixels(call, gradient, x, w, dx, dw, db):
+    """Returns whether all was well with argmax, where that was not known."""
+    spreading = call.spread
+    if spreading and spreading.border and not arrays.is_finite(w):  # where zeros of a border would give NaN
+        spreading = setups.spread(*call.geometry, call.masked, call.window)
+    if call.both and spreading is call.spread:
+        threads.launch(spread_and_correlate, (call.workers, *gradient, x, w, dx, dw, db,
+                                              *workspace.arguments(call.both)))
         return True
-    step = _sample_step(y.shape)
-    return count_positive(y.ravel(), step) < FEW * size * len(range(0, y.size, step))
+    if call.dots:
+        threads.launch(spread_dots, (call.workers, *gradient, w, dx, *workspace.arguments(call.dots)))
+    elif spreading:
+        threads.launch(spread, (call.workers, *gradient, w, dx, *workspace.arguments(spreading.fixed)))
+    if call.picked:
+        return threads.launch(correlate_picked, (call.workers, *gradient, x, dw, db, *workspace.arguments(call.picked)))
+    threads.launch(correlate, (call.workers, *gradient, x, dw, db, *workspace.arguments(call.correlation)))
+    return True
 
 
-@lru_cache(256)
-def _sample_step(shape):
-    """How far apart the numbers of a sample lie in an array of shape (N, H, W, C)."""
-    step = max(1, math.prod(shape) // SAMPLE)
+def sample_of(shape, window):
+    """How much of y, of that shape, is looked at to see how many of the pixels that were pooled to it have a gradient.
+
+    Returns how far apart the numbers of a sample lie, and how many of them must be above 0 for that to be the share
+    ``FEW`` of the pixels. None if it cannot be so many: a window has at most one, and none where y is 0.
+    """
+    size, count = math.prod(window) or 1, math.prod(shape)
+    if size * FEW > 1:
+        return None
+    step = max(1, count // SAMPLE)
     # if it had a factor in common with channels, rows or columns, some of them would be left out; if even, of stripes
     while math.gcd(step, 2 * math.prod(shape[1:])) > 1:
         step += 1
-    return step
+    return step, FEW * size * len(range(0, count, step))
+
+
+def _are_few(y, sample):
+    """Whether less than the share ``FEW`` of the pixels have a gradient. The same y always gives the same answer."""
+    return sample is None or count_positive(y, sample[0]) < sample[1]
 
 
 def _first_places(count):
@@ -303,36 +302,3 @@ def _first_places(count):
 def _before_pooling(result, window):
     """Rows and columns of the convolution's result that windows cover, if there are windows; else all."""
     return result[0] * (window[0] or 1), result[1] * (window[1] or 1)
-
-
-def _spreading(call, gradient, dx, w):
-    """The arguments of ``convolution.spread_share``."""
-    setup, geometry, masked = call.spread, call.geometry, gradient[2]
-    if setup.gathers and setup.padded and not arrays.is_finite(w):  # where zeros of a border would give NaN
-        setup = setups.spread(*geometry, masked)
-    shape, (kh, kw, channels, outputs) = geometry[:2]
-    dy, weights, padded, windows = workspace.scratch(setup.scratch)
-    return (*setup.tables, shape[0], setup.gathers, kh, kw, geometry[2][1], *gradient, dy, w.ravel(), weights,
-            constant(0, simd.PANEL * setup.lanes, dx.dtype), setup.count_up, dx.ravel(), channels, outputs,
-            setup.lanes, padded, windows, setup.windows, setup.pixels)
-
-
-def _dots(call, gradient, dx, w):
-    """The arguments of ``dots.dots_share``."""
-    setup, (shape, w_shape, _, _, result, *_) = call.dots, call.geometry
-    return (shape[0], *setup.tables, *gradient, *workspace.scratch(setup.scratch), w.ravel(),
-            constant(0, max(PIXELS) * setup.lanes, dx.dtype), dx.ravel(), *shape[1:], *result, w_shape[3], setup.lanes)
-
-
-def _correlation(setup, scratch, gradient, x):
-    """The arguments of ``convolution.correlate_share`` behind those for its results."""
-    return (*setup.tables, x.ravel(), *gradient, *scratch, constant(0, simd.PANEL * setup.lanes, x.dtype), setup.block,
-            setup.columns, setup.lanes)
-
-
-def _picking(setup, scratch, gradient, x, results):
-    """The arguments of ``picked.correlate_picked``."""
-    dy, y, _, argmax, *_ = gradient
-    found, *scratch = scratch
-    return (argmax, setup.places, found, *results, *setup.tables, x.ravel(), dy, y, setup.windows, *scratch,
-            len(results[1]), setup.lanes)

@@ -15,12 +15,13 @@ import numpy as np
 
 from . import simd
 from .compiling import kernel
-from .packing import add_rows, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
+from .packing import add_rows, copy, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
 from .parallel import next_task, none_taken, on_all, take
 from .parts import part
-from .plans import unpacked
+from .plans import NUMBERS, unpacked
 from .pooled import pool_rows, product_of_windows, unpool_rows
 from .product import panel_width, product
+from .tables import numbers_of, table_of
 from .threads import WORTH_THREADS
 
 PANEL = simd.PANEL
@@ -42,33 +43,51 @@ def spread(workers, *arguments):
 
 
 @kernel
-def correlate(workers, dw, db, partial, sums, splits, *arguments):
-    """dw and db; the arguments behind the first ones are those of ``correlate_share``."""
-    on_all(correlate_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits, *arguments))
+def correlate(workers, dy, mask, argmax, x, dw, db, tables, zeros, sums, partial, *scratch):
+    """dw and db; the arguments are those of ``correlate_share``."""
+    splits = numbers_of(tables, NUMBERS, 1)[0]
+    on_all(correlate_share, workers, (none_taken(workers), dy, mask, argmax, x, partial if splits > 1 else dw, sums,
+                                      tables, zeros, *scratch))
     add_splits(workers, dw, db, partial, sums, splits)
 
 
 @kernel
-def spread_and_correlate(workers, dw, db, partial, sums, splits, *arguments):
-    """dx, dw and db in one call; the arguments behind the first ones are those of ``spread`` and ``correlate``."""
-    on_all(spread_share, workers, (none_taken(workers), *arguments[:SPREAD_ARGUMENTS]))
-    on_all(correlate_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits,
-                                      *arguments[SPREAD_ARGUMENTS:]))
+def spread_and_correlate(workers, dy, mask, argmax, x, w, dx, dw, db, tables, zeros, sums, partial, *others):
+    """dx, dw and db; behind the arguments of ``correlate`` stand those of ``spread``."""
+    splits = numbers_of(tables, NUMBERS, 1)[0]
+    on_all(spread_and_correlate_share, workers, (none_taken(workers), none_taken(workers), dy, mask, argmax, x, w, dx,
+                                                 partial if splits > 1 else dw, sums, tables, zeros, *others))
     add_splits(workers, dw, db, partial, sums, splits)
 
 
 @part
-def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, padded_scratch, w, packs, w_scratch, bias,
-                   y, columns, lanes, relu, y_scratch, argmax, pool_height, pool_width):
+def spread_and_correlate_share(worker, workers, taken, taken_of_dw, dy, mask, argmax, x, w, dx, dw, sums, tables, zeros,
+                               padded_scratch, dy_scratch, spread_tables, spread_zeros, masked_scratch, w_scratch,
+                               dx_scratch, windows_scratch):
+    """A worker that finds no more of dx to do goes on to dw, without waiting for the others."""
+    spread_share(worker, workers, taken, dy, mask, argmax, w, dx, spread_tables, spread_zeros, masked_scratch,
+                 w_scratch, dx_scratch, windows_scratch)
+    correlate_share(worker, workers, taken_of_dw, dy, mask, argmax, x, dw, sums, tables, zeros, padded_scratch,
+                    dy_scratch)
+
+
+@part
+def convolve_share(worker, workers, taken, x, w, bias, y, argmax, tables, bias_scratch, padded_scratch, w_scratch,
+                   y_scratch):
     """``y = x * w + bias``, and relu of it if so asked; ``packs`` if rows of w do not make whole panels.
 
     With a ``pool_height`` above 0, y and argmax are the maxima of relu of the result in windows of that size. Windows
     are pooled in the registers where there is no scratch array for the result before the pooling.
     """
-    plan = unpacked(sizes, row, step, out)
+    plan = unpacked(tables)
+    images, packs, columns, lanes, relu, pool_height, pool_width = numbers_of(tables, NUMBERS, 7)
+    row, step, out = plan.row, plan.step, plan.out
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, terms, pools, unpooled = np.int64(0), np.bool_(False), len(step), pool_height > 0, y_scratch[worker]
     pixels = images * plan.out_height * plan.out_width
+    if len(bias) < bias_scratch.shape[1]:  # what stands behind its last number no result gets to see
+        copy(bias, zero, bias_scratch[worker], zero, columns, lanes)
+        bias = bias_scratch[worker]
     for turn in range(workers):
         share, before = (worker + turn) % workers, zero  # its tasks are the units of all panels; so many lie before o
         task = take(taken, share)
@@ -79,7 +98,7 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
             if unit >= last_unit:
                 continue
             weights, w_at, w_stride = w, o, columns
-            if packs:
+            if packs > 0:
                 weights, w_at, w_stride = w_scratch[worker], zero, panel_width(width, lanes)
                 sums = w_scratch[worker, terms * w_stride:]  # nobody asks for the sums of weights
                 pack_panel(w, w, no, o, columns, terms, width, w_stride, lanes, weights, zero, sums, zero)
@@ -96,7 +115,7 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
                                        lanes)
                 else:
                     product(source, base, row, zero, count * rows * plan.out_width, step, terms, weights, w_at,
-                            w_stride, bias, o, target, at, out, width, lanes, no, relu and not pools)
+                            w_stride, bias, o, target, at, out, width, lanes, no, relu > 0 and not pools)
                     if pools:
                         pool_rows(target, o, count * rows, plan.out_width, columns, width, pool_height, pool_width, y,
                                   argmax, window, lanes)
@@ -105,9 +124,8 @@ def convolve_share(worker, workers, taken, sizes, row, step, out, images, x, pad
 
 
 @part
-def spread_share(worker, workers, taken, sizes, row, step, out, images, gathers, kh, kw, column_step, dy, mask, masked,
-                 argmax, pool_height, pool_width, dy_scratch, w, w_scratch, zeros, count_up, dx, channels, outputs,
-                 lanes, padded_scratch, windows_scratch, windows, pixels_of_dy):
+def spread_share(worker, workers, taken, dy, mask, argmax, w, dx, tables, zeros, dy_scratch, w_scratch, padded_scratch,
+                 windows_scratch):
     """dx: every pixel of dy spreads over its window.
 
         dx[row[p] + step[mn] + c] += sum_o dy[out[p] + o] w[mn, c, o]
@@ -117,11 +135,15 @@ def spread_share(worker, workers, taken, sizes, row, step, out, images, gathers,
 
     With ``gathers``, the plan is one for ``gather``, which then does it all.
     """
-    plan = unpacked(sizes, row, step, out)
-    if gathers:
+    plan = unpacked(tables)
+    (images, gathers, kh, kw, column_step, masked, pool_height, pool_width, channels, outputs,
+     lanes) = numbers_of(tables, NUMBERS, 11)
+    if gathers > 0:
         gather(worker, workers, taken, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width,
                dy_scratch, w, w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
         return
+    row, out, count_up, windows, pixels_of_dy = (plan.row, plan.out, table_of(tables, 4), table_of(tables, 5),
+                                                 table_of(tables, 6))
     few = len(windows) > 0
     units = (images + plan.images - 1) // plan.images * bands_of_dx(plan)
     zero = np.int64(0)
@@ -151,10 +173,6 @@ def spread_share(worker, workers, taken, sizes, row, step, out, images, gathers,
         if plan.padded:
             copy_unpadded(plan, target, zero, first, count, top, end, lanes, dx)
         unit = next_task(worker, workers, units, taken)
-
-
-#: How many arguments a caller gives for ``spread_share``: all behind worker, workers and taken.
-SPREAD_ARGUMENTS = spread_share.py_func.__code__.co_argcount - 3
 
 
 @part
@@ -282,16 +300,16 @@ def gather(worker, workers, taken, plan, images, taps, dy, mask, masked, argmax,
 
 
 @part
-def correlate_share(worker, workers, taken, dw, sums, splits, sizes, row, step, out, taps, images, x, dy, mask, masked,
-                    argmax, pool_height, pool_width, padded_scratch, dy_scratch, zeros, block, columns, lanes):
+def correlate_share(worker, workers, taken, dy, mask, argmax, x, dw, sums, tables, zeros, padded_scratch, dy_scratch):
     """``dw[taps[k] + o] = sum_p x[step[k] + row[p]] dy[out[p] + o]`` and ``db[o] = sum_p dy[out[p] + o]``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums, each with a dw and db of its own
     (added up by ``add_splits``), and the kernel's elements into blocks. For each block dy is packed anew, and db comes
     with the first of them; ``sums`` has a last row for what the others add up.
     """
-    plan = unpacked(sizes, row, step, out)
-    terms = len(taps)
+    plan, taps = unpacked(tables), table_of(tables, 4)
+    splits, images, masked, pool_height, pool_width, block, columns, lanes = numbers_of(tables, NUMBERS, 8)
+    row, step, terms = plan.row, plan.step, len(taps)
     blocks = (terms + block - 1) // block
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, factor = np.int64(0), np.bool_(False), dy_scratch[worker]
@@ -314,8 +332,8 @@ def correlate_share(worker, workers, taken, dw, sums, splits, sizes, row, step, 
                                 count, top, top + rows, o, columns, used, factor, width, lanes)
                     add_rows(factor, pixels, width, lanes, totals, o)
                 else:
-                    pack_panel(dy, mask, masked, pixel * columns + o, columns, pixels, used, width, lanes, factor, zero,
-                               totals, o)
+                    pack_panel(dy, mask, masked > 0, pixel * columns + o, columns, pixels, used, width, lanes, factor,
+                               zero, totals, o)
                 product(source, base, step, first_tap, last_tap, row, pixels, factor, zero, width, zeros, zero, dw,
                         split * terms * columns + o, taps, used, lanes, unit > first_unit, no)
         task = next_task(worker, workers, splits * blocks, taken)
@@ -409,7 +427,7 @@ def unit_of_dy(height, width, dy, mask, masked, argmax, pool_height, pool_width,
                     outputs, outputs, scratch, outputs, lanes)
         return scratch, 0
     at = (first * height + low) * width * outputs
-    if masked:
+    if masked > 0:
         size = ((count - 1) * height + high - low) * width * outputs
         copy_masked(dy, mask, at, size, lanes, scratch)
         return scratch, 0

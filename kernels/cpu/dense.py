@@ -10,14 +10,14 @@ from .checks import checks
 
 def dense_forward(x, w, b=None):
     """``y[n, o] = b[o] + sum_i x[n, i] w[i, o]``, as in ``reference.dense_forward``."""
-    (x, w, b), call = _forward_calls.find((x, w, b))
-    return conv2d.run_forward(call, x, w, b, relu=False)
+    (x, w, b), call = _forward_calls.find((x, w, b), (False,))
+    return conv2d.run_forward(call, x, w, b)
 
 
 def dense_relu_forward(x, w, b=None):
     """``relu(dense_forward(...))``; the tile takes the maximum with 0 just before it leaves its registers."""
-    (x, w, b), call = _forward_calls.find((x, w, b))
-    return conv2d.run_forward(call, x, w, b, relu=True)
+    (x, w, b), call = _forward_calls.find((x, w, b), (True,))
+    return conv2d.run_forward(call, x, w, b)
 
 
 def dense_backward(dy, x, w, input_gradient=True, out=None):
@@ -39,7 +39,7 @@ def _backward(dy, y, x, w, input_gradient, out, relu):
 def _prepare_forward(arrays, settings):
     x, w, b = checks.dense_forward(*arrays)
     return tuple(map(writeable, (x, w, b))), conv2d.forward_call(
-        *_as_convolution(x, w), (1, 1), x.dtype, (len(x), w.shape[1]))
+        *_as_convolution(x, w), (1, 1), x.dtype, (len(x), w.shape[1]), *settings)
 
 
 def _prepare_backward(arrays, settings):

@@ -23,6 +23,7 @@ from .compiling import kernel
 from .convolution import unit_of_dy
 from .parallel import next_task, none_taken, on_all
 from .parts import part
+from .tables import numbers_of, table_of
 
 #: Pixels in a tile by its channels, of which there are up to three: their sums stay in registers.
 PIXELS = {1: 8, 2: 8, 3: 8} if simd.BITS == 512 else {1: 8, 2: 6, 3: 4}
@@ -38,23 +39,25 @@ def spread_dots(workers, *arguments):
 
 
 @part
-def dots_share(worker, workers, taken, images, together, first_pixels, counts, rows, source, place, steps, dy_step,
-               w_step, dy, mask, masked, argmax, pool_height, pool_width, dy_scratch, w, zeros, dx, height, width,
-               channels, out_height, out_width, outputs, lanes):
+def dots_share(worker, workers, taken, dy, mask, argmax, w, dx, tables, zeros, dy_scratch):
     """A worker's units of dx: ``together`` images, or a band of rows of one; the tables are those of ``tables_of``."""
-    bands, classes = counts.shape
+    (images, together, bands, classes, masked, pool_height, pool_width, height, width, channels, out_height, out_width,
+     outputs, lanes) = numbers_of(tables, 0, 14)
+    first_pixels, counts, rows, source = (table_of(tables, 1), table_of(tables, 2), table_of(tables, 3),
+                                          table_of(tables, 4))
+    place, steps, dy_step, w_step = table_of(tables, 5), table_of(tables, 6), table_of(tables, 7), table_of(tables, 8)
     units = (images + together - 1) // together * bands
     unit = next_task(worker, workers, units, taken)
     while unit >= 0:
         first, band = unit // bands * together, unit % bands
-        count, low = min(together, images - first), rows[band, 0]
+        count, low = min(together, images - first), rows[2 * band]
         values, base = unit_of_dy(out_height, out_width, dy, mask, masked, argmax, pool_height, pool_width, first,
-                                  count, low, rows[band, 1], outputs, lanes, dy_scratch[worker])
+                                  count, low, rows[2 * band + 1], outputs, lanes, dy_scratch[worker])
         base -= low * out_width * outputs  # sources count from the first row
         to = first * height * width * channels
         for k in range(classes):
-            start = first_pixels[band, k]
-            end = start + counts[band, k] * count
+            start = first_pixels[band * classes + k]
+            end = start + counts[band * classes + k] * count
             for c in range(0, channels, 3):
                 arguments = (values, base, source, start, end, dy_step, w_step, steps[k], steps[k + 1], w, c * outputs,
                              outputs, zeros, dx, to + c, place)

@@ -29,8 +29,9 @@ from .convolution import add_splits, place, unit_of_x
 from .packing import fill
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
-from .plans import unpacked
+from .plans import NUMBERS, unpacked
 from .product import panel_width
+from .tables import numbers_of, table_of
 
 #: The rows of a tile that is one or two vectors of output channels wide. They are inputs of a window: a 3x3 kernel has
 #: a multiple of nine. With 16 registers nine do not fit, for each input also needs one for its four numbers.
@@ -39,26 +40,28 @@ WIDEST = 2
 
 
 @kernel
-def correlate_picked(workers, argmax, places, found, dw, db, partial, sums, splits, *arguments):
-    """dw and db, as ``winners.backward_from_winners``; the arguments behind the first ones are ``picked_share``'s."""
+def correlate_picked(workers, dy, y, argmax, x, dw, db, tables, found, sums, partial, *scratch):
+    """dw and db, as ``winners.backward_from_winners``; the arguments are those of ``picked_share``."""
+    places, splits = numbers_of(tables, NUMBERS, 2)
     if not all_below(workers, argmax, places, found):
         return False
-    on_all(picked_share, workers, (none_taken(workers), partial if splits > 1 else dw, sums, splits, argmax,
-                                   *arguments))
+    on_all(picked_share, workers, (none_taken(workers), dy, y, argmax, x, tables, sums, partial if splits > 1 else dw,
+                                   *scratch))
     add_splits(workers, dw, db, partial, sums, splits)
     return True
 
 
 @part
-def picked_share(worker, workers, taken, partial, sums, splits, argmax, sizes, row, step, out, start, near, taps,
-                 images, x, dy, y, windows, padded_scratch, four_scratch, gradients_scratch, which_scratch, columns,
-                 lanes):
+def picked_share(worker, workers, taken, dy, y, argmax, x, tables, sums, partial, padded_scratch, four_scratch,
+                 gradients_scratch, which_scratch):
     """``partial[split, k, o] = sum_q g[q, o] four[start[q] + step[k], argmax[q, o]]``, ``sums[split, o] = sum_q g``.
 
     The work is cut by its shape alone: the units of the batch into ``splits`` sums. ``start`` and ``step`` count
     numbers of ``four``; an image has ``windows`` windows.
     """
-    plan, terms = unpacked(sizes, row, step, out), len(taps)
+    plan, start, near, taps = unpacked(tables), table_of(tables, 4), table_of(tables, 5), table_of(tables, 6)
+    _, splits, images, windows, columns, lanes = numbers_of(tables, NUMBERS, 6)
+    step, terms = plan.step, len(taps)
     units = (images + plan.images - 1) // plan.images * plan.bands
     four, gradients, which = four_scratch[worker], gradients_scratch[worker], which_scratch[worker]
     split = next_task(worker, workers, splits, taken)

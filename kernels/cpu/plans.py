@@ -30,6 +30,7 @@ import numpy as np
 
 from . import simd
 from .parts import part
+from .tables import numbers_of, table_of
 
 #: Bytes of image and result that a unit may have: what a second-level cache of 512 KB holds beside the weights.
 UNIT_BYTES = 1 << 18
@@ -64,21 +65,30 @@ class Plan(NamedTuple):
     step: np.ndarray
     out: np.ndarray
 
-    def packed(self):
-        """The same as four arrays: to look at eighteen Python objects takes Numba longer than some kernels run."""
-        return np.array(self[:-3]), *self[-3:]
+    @property
+    def numbers(self):
+        """All but the tables."""
+        return self[:-3]
+
+    @property
+    def tables(self):
+        """``row``, ``step`` and ``out``."""
+        return self[-3:]
+
+
+#: How many numbers a plan has.
+NUMBERS = len(Plan._fields) - 3
 
 
 @part
-def unpacked(sizes, row, step, out):
-    """The plan, inside a kernel, that ``Plan.packed`` made arrays of."""
-    return Plan(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9],
-                sizes[10], sizes[11], sizes[12], sizes[13], sizes[14], row, step, out)
+def unpacked(packed):
+    """The plan, inside a kernel, of which ``packed`` has the first numbers and the first tables (``tables.py``)."""
+    return Plan(*numbers_of(packed, 0, NUMBERS), table_of(packed, 1), table_of(packed, 2), table_of(packed, 3))
 
 
 @lru_cache(256)
 def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, together=1, extra=0):
-    """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly; and it packed.
+    """The plan for images of ``shape``, with units that ``shares`` workers can share out evenly.
 
     ``result`` is (OH, OW), or less where the rest is not asked for. Bands have a multiple of ``together`` rows. A unit
     needs room for ``extra`` numbers for each pixel of the result, besides ``outputs``.
@@ -97,10 +107,9 @@ def plan_of(shape, kernel, outputs, stride, padding, result, itemsize, shares, t
     row = ((image * block_height + i * stride[0]) * padded_width + j * stride[1]) * channels
     m, n, c = np.ogrid[:kernel[0], :kernel[1], :channels]
     step = (m * padded_width + n) * channels + c
-    plan = Plan(height, width, channels, padded_height, padded_width, top, left, int(padded), *result, stride[0],
+    return Plan(height, width, channels, padded_height, padded_width, top, left, int(padded), *result, stride[0],
                 images, band, math.ceil(result[0] / band), block_height, row.ravel(), step.ravel(),
                 np.arange(row.size) * outputs)
-    return plan, plan.packed()
 
 
 def _unit(count, height, row_size, kernel, stride, rows, columns, outputs, itemsize, shares, together):

@@ -1,9 +1,9 @@
 """How the kernels of a convolution are called: what depends on the shapes alone, computed once and kept.
 
-Each function makes one of the named tuples: the tables of a plan, into how many parts the work is cut, and the arrays
-that the kernel works in, most of them with a row for each worker. What a call adds are its own arrays. They all take
-the shapes of x and w, stride and padding, the rows and columns of the result that are asked for, the type of the
-numbers, and how many workers there are.
+Each function makes what a kernel is given behind the arrays of the call (``workspace.Fixed``): numbers and tables in
+one array, those of the plan before the kernel's own, and room for the arrays that it works in, most of them with a row
+for each worker. They all take the shapes of x and w, stride and padding, the rows and columns of the result that are
+asked for, the type of the numbers, and how many workers there are; then what else the kernel has to know.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from . import plans, pooled, simd
-from .dots import tables_of
+from .dots import PIXELS, tables_of
 from .picked import WIDEST
 from .plans import multiples, plan_of
 from .pool2d import places_type
 from .product import panel_width
+from .tables import packed
 from .winners import WIDEST as WIDEST_ROW
 from .winners import WORD, between_channels
-from .workspace import Scratch
+from .workspace import Fixed, Room, constant
 
 #: Into how many shares the sums over a batch are cut, whatever the number of threads.
 SHARES = 8
@@ -38,88 +39,40 @@ SHORT, WIDER = 64, 1.45
 class Convolution(NamedTuple):
     """How ``convolve`` is called."""
 
-    tables: tuple  # the plan, packed
-    lanes: int
+    fixed: Fixed
     columns: int  # of y, with those that fill up the last panel
-    packs: bool
-    scratch: Scratch  # bias in whole vectors, padded x, weights, y before the pooling if not done in the registers
     work: int  # multiply-adds for one image
 
 
 class Spread(NamedTuple):
     """How ``spread_share`` is called."""
 
-    tables: tuple  # if dx is gathered, the plan is that of a convolution of dy
-    gathers: bool
-    padded: bool  # what the kernel goes over gets a border of zeros
-    lanes: int
-    count_up: np.ndarray
-    scratch: Scratch  # dy, weights, padded dx, windows
-    windows: np.ndarray  # with few channels: where the windows stand, and the pixels of dy in dy
-    pixels: np.ndarray
-
-
-class Dots(NamedTuple):
-    """How ``dots_share`` is called."""
-
-    tables: tuple  # the number of images in a unit, and what ``dots.tables_of`` gives
-    lanes: int
-    scratch: Scratch  # dy
-
-
-class Correlation(NamedTuple):
-    """How ``correlate_share`` is called: the sum over the batch in ``splits`` parts, taps in blocks of ``block``."""
-
-    tables: tuple  # the plan's, where each tap's row of dw starts, and how many images there are
-    lanes: int
-    columns: int  # of dw
-    splits: int
-    block: int
-    scratch: Scratch  # the parts of dw and db, padded x, packed dy
-
-
-class Picked(NamedTuple):
-    """How ``picked_share`` is called."""
-
-    tables: tuple  # the plan's, with steps that count numbers of ``four``, and what follows it up to ``images``
-    lanes: int
-    places: int  # pixels in a window
-    windows: int  # in an image
-    splits: int
-    scratch: Scratch  # the parts of dw and db, found, padded x, four, gradients, which
-
-
-class Winners(NamedTuple):
-    """How ``winners_share`` is called."""
-
-    tables: tuple  # the plan's, and what follows it up to ``images``
-    places: int  # pixels in a window
-    windows: tuple  # their size, and how many are looked at together for dx, and for dw
-    cuts: tuple  # lanes, into how many parts dw is cut, and channels of y in a block
-    scratch: Scratch  # found, padded x or dx, weights, starts, bits, sources, gradients, places, parts of dw and of db
+    fixed: Fixed
+    border: bool  # whether dx is gathered from a dy with a border of zeros
 
 
 @lru_cache(256)
-def convolution(shape, w_shape, stride, padding, result, dtype, workers, window):
+def convolution(shape, w_shape, stride, padding, result, dtype, workers, relu, window):
     """``Convolution``; ``window`` is that of the pooling behind it, (0, 0) where there is none."""
     lanes, outputs = simd.lanes(dtype), w_shape[3]
-    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers,
-                           window[0] or 1)
+    plan = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, workers, window[0] or 1)
     columns, terms = whole(outputs, lanes), len(plan.step)
     pixels = shape[0] * math.prod(result)
     # rows of w that are wider than a panel can be used as they are, but not as fast
     packs = outputs != columns or (outputs > simd.PANEL * lanes and pixels >= 512)
     widest = min(columns, simd.PANEL * lanes)
     short = math.prod(window) <= pooled.MOST_PIXELS and terms <= pooled.MOST_TERMS  # so it can stay in the registers
-    scratch = Scratch((("bias", (columns if outputs != columns else 0,), dtype),
-                       ("padded x", _padded(plan, workers), dtype),
-                       ("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
-                       ("unpooled y", (workers, 0 if not window[0] or short else len(plan.row) * outputs), dtype)))
-    return Convolution(tables, lanes, columns, packs, scratch, math.prod(result) * outputs * terms)
+    numbers = shape[0], packs, outputs, lanes, relu, *window
+    fixed = Fixed((packed((*plan.numbers, *numbers), *plan.tables),
+                   Room("bias", (workers, columns if outputs != columns else 0), dtype),
+                   Room("padded x", _padded(plan, workers), dtype),
+                   Room("weights", (workers, (terms + 1) * widest if packs else 0), dtype),
+                   Room("unpooled y", (workers, 0 if not window[0] or short else len(plan.row) * outputs), dtype)))
+    return Convolution(fixed, columns, math.prod(result) * outputs * terms)
 
 
 @lru_cache(256)
-def gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
+def gather(shape, w_shape, stride, padding, result, dtype, workers, masked, window):
     """``Spread`` for ``convolution.gather``; None if that cannot be used, or is slower than adding up in memory."""
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     border = tuple((size - 1 - before, rows - rest + before) for size, (before, _), rows, rest in zip(
@@ -128,41 +81,48 @@ def gather(shape, w_shape, stride, padding, result, dtype, workers, masked):
         return None
     if any(map(any, border)) and (channels < lanes or outputs > SHORT):
         return None
-    plan, tables = plan_of((shape[0], *result, outputs), (kh, kw), channels, stride, border, shape[1:3],
-                           dtype.itemsize, workers)
+    plan = plan_of((shape[0], *result, outputs), (kh, kw), channels, stride, border, shape[1:3], dtype.itemsize,
+                   workers)
     if plan.padded_height * plan.padded_width > WIDER * math.prod(result):
         return None
     weights = (kh * kw * outputs + lanes) * min(whole(channels, lanes), simd.PANEL * lanes)
     pixels = plan.images * plan.block_height * plan.width
-    scratch = _spread_scratch(workers, dtype, pixels * outputs if masked else 0, weights, _padded(plan, workers), 0)
-    return Spread(tables, True, bool(plan.padded), lanes, multiples(0, 1), scratch, multiples(0, 1), multiples(0, 1))
+    none = multiples(0, 1)
+    return Spread(_spread_fixed(plan, True, shape, w_shape, stride, dtype, workers, masked, window, (none,) * 3,
+                                pixels * outputs, weights, 0), bool(plan.padded))
 
 
 @lru_cache(256)
-def spread(shape, w_shape, stride, padding, result, dtype, workers, masked):
+def spread(shape, w_shape, stride, padding, result, dtype, workers, masked, window):
     """``Spread`` for the two ways that add up in memory; ``masked`` if relu does not let all of dy through."""
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     # where channels do not fill a vector, but the elements of a kernel with theirs may
     size = whole(kh * kw * channels, lanes) if channels < lanes and kh * kw > 1 else 0
-    plan, tables = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers, extra=size)
+    plan = plan_of(shape, (kh, kw), outputs, stride, padding, result, dtype.itemsize, workers, extra=size)
     rows = plan.images * plan.out_height if plan.bands == 1 else plan.band + -(-kh // stride[0])
     pixels = rows * plan.out_width
     # of a panel's transposed columns whole vectors are written: hence the room behind
     weights = (outputs + lanes) * size if size else (kh * kw * outputs + lanes) * whole(channels, lanes)
-    scratch = _spread_scratch(workers, dtype, pixels * outputs if masked else 0, weights, _padded(plan, workers),
-                              pixels * size)
-    return Spread(tables, False, bool(plan.padded), lanes, multiples(outputs, 1), scratch,
-                  multiples(pixels + 1 if size else 0, size), multiples(pixels if size else 0, outputs))
+    # with few channels: where the windows stand, and the pixels of dy in dy
+    tables = (multiples(outputs, 1), multiples(pixels + 1 if size else 0, size),
+              multiples(pixels if size else 0, outputs))
+    return Spread(_spread_fixed(plan, False, shape, w_shape, stride, dtype, workers, masked, window, tables,
+                                pixels * outputs, weights, pixels * size), False)
 
 
-def _spread_scratch(workers, dtype, dy, weights, padded, windows):
-    return Scratch((("dy", (workers, dy), dtype), ("weights", (workers, weights), dtype), ("padded dx", padded, dtype),
-                    ("windows", (workers, windows), dtype)))
+def _spread_fixed(plan, gathers, shape, w_shape, stride, dtype, workers, masked, window, tables, dy, weights, windows):
+    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
+    numbers = shape[0], gathers, kh, kw, stride[1], masked, *window, channels, outputs, lanes
+    return Fixed((packed((*plan.numbers, *numbers), *plan.tables, *tables), constant(0, simd.PANEL * lanes, dtype),
+                  Room("dy", (workers, dy if masked else 0), dtype), Room("weights", (workers, weights), dtype),
+                  Room("padded dx", _padded(plan, workers), dtype), Room("windows", (workers, windows), dtype)))
 
 
 @lru_cache(256)
-def dots(shape, w_shape, stride, padding, result, dtype, workers, masked):
-    """``Dots``; None where channels fill a vector or outputs do not, or where ``spread_windows`` has less to do."""
+def dots(shape, w_shape, stride, padding, result, dtype, workers, masked, window):
+    """For ``dots_share``; None where channels fill a vector or outputs do not, or where ``spread_windows`` has less to
+    do.
+    """
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     images, height, width = shape[:3]
     if channels >= lanes or outputs % lanes > 0 or kh * kw == 1:
@@ -175,61 +135,65 @@ def dots(shape, w_shape, stride, padding, result, dtype, workers, masked):
     tables = tables_of(shape, w_shape, stride, padding, result, lanes, together, band, most)
     if tables is None:
         return None
-    rows = tables[2]
+    counts, rows = tables[1:3]
     pixels = together * int((rows[:, 1] - rows[:, 0]).max()) * result[1]
-    return Dots((together, *tables), lanes, Scratch([("dy", (workers, pixels * outputs if masked else 0), dtype)]))
+    numbers = images, together, *counts.shape, masked, *window, *shape[1:], *result, outputs, lanes
+    return Fixed((packed(numbers, *tables), constant(0, max(PIXELS) * lanes, dtype),
+                  Room("dy", (workers, pixels * outputs if masked else 0), dtype)))
 
 
 @lru_cache(256)
-def correlation(shape, w_shape, stride, padding, result, dtype, workers):
-    """``Correlation``."""
+def correlation(shape, w_shape, stride, padding, result, dtype, workers, masked, window):
+    """For ``correlate_share``: the sum over the batch in ``splits`` parts, the kernel's elements in blocks."""
     lanes, outputs, terms = simd.lanes(dtype), w_shape[3], math.prod(w_shape[:3])
     wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
-    plan, tables = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
+    plan = plan_of(shape, w_shape[:2], outputs, stride, padding, result, dtype.itemsize, wanted)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
     columns = whole(outputs, lanes)
-    scratch = Scratch((("sums", (splits + 1, columns), dtype), _parts(splits, terms * outputs, dtype),
-                       ("padded x", _padded(plan, workers), dtype),
-                       ("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype)))
-    return Correlation((*tables, multiples(terms, outputs), shape[0]), lanes, outputs, splits,
-                       -(-terms // (SHARES // splits)), scratch)
+    numbers = splits, shape[0], masked, *window, -(-terms // (SHARES // splits)), outputs, lanes
+    return Fixed((packed((*plan.numbers, *numbers), *plan.tables, multiples(terms, outputs)),
+                  constant(0, simd.PANEL * lanes, dtype), Room("sums", (splits + 1, columns), dtype),
+                  _parts(splits, terms * outputs, dtype), Room("padded x", _padded(plan, workers), dtype),
+                  Room("packed dy", (workers, len(plan.row) * min(columns, simd.PANEL * lanes)), dtype)))
 
 
 @lru_cache(256)
 def picked(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
-    """``Picked``; None where there is no such instruction, or no three or four pixels in a window to pick from."""
+    """For ``correlate_picked``; None where there is no such instruction, or no window of three or four pixels."""
     if not simd.PICKS or not 2 < math.prod(pool_size) <= 4:
         return None
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     wanted = max(1, min(SHARES, shape[0] * math.prod(result) // 1024))
     # beside the image there are four numbers for each of its own, and for each window its gradient and place
-    plan, tables = plan_of(shape, (kh, kw), 0, stride, padding, result, dtype.itemsize, wanted, pool_size[0],
-                           4 * channels * math.prod(stride) + outputs // 3)
+    plan = plan_of(shape, (kh, kw), 0, stride, padding, result, dtype.itemsize, wanted, pool_size[0],
+                   4 * channels * math.prod(stride) + outputs // 3)
     start, near = _windows_of(plan, pool_size)
-    tables = tables[0], tables[1], 4 * tables[2], tables[3]
     width = panel_width.py_func(min(outputs, WIDEST * lanes), lanes)
     splits = min(wanted, -(-shape[0] // plan.images) * plan.bands)
-    tables += 4 * start, near, multiples(kh * kw * channels, outputs), shape[0]
+    # steps and starts count numbers of ``four``
+    tables = plan.row, 4 * plan.step, plan.out, 4 * start, near, multiples(kh * kw * channels, outputs)
     places = places_type(pool_size)
-    scratch = Scratch((("sums", (splits, outputs), dtype), _parts(splits, math.prod(w_shape), dtype),
-                       ("found", (workers, 2), places), ("padded x", _padded(plan, workers), dtype),
-                       ("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
-                       ("gradients", (workers, len(start) * width), dtype),
-                       ("which", (workers, len(start) * width), places)))
-    return Picked(tables, lanes, math.prod(pool_size), math.prod(result) // math.prod(pool_size), splits, scratch)
+    numbers = (math.prod(pool_size), splits, shape[0], math.prod(result) // math.prod(pool_size), outputs, lanes)
+    return Fixed((packed((*plan.numbers, *numbers), *tables), Room("found", (workers, 2), places),
+                  Room("sums", (splits, outputs), dtype), _parts(splits, math.prod(w_shape), dtype),
+                  Room("padded x", _padded(plan, workers), dtype),
+                  Room("four", (workers, 4 * (int(start[-1] + plan.step[-1]) + 1 + lanes)), dtype),
+                  Room("gradients", (workers, len(start) * width), dtype),
+                  Room("which", (workers, len(start) * width), places)))
 
 
 @lru_cache(256)
-def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
-    """``Winners``; None where it would not pay: rows of a kernel are not whole vectors, or, for windows of one or two
-    pixels, do not fill the widest tile.
+def winners(shape, w_shape, stride, padding, result, dtype, workers, window, input_gradient):
+    """For ``backward_from_winners``; None where it would not pay: rows of a kernel are not whole vectors, or, for
+    windows of one or two pixels, do not fill the widest tile. Without a pooling, windows have one pixel.
     """
+    pool_size = window[0] or 1, window[1] or 1
     lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
     least = WIDEST_ROW * lanes if math.prod(pool_size) <= 2 else 0
     if kw * channels % lanes > 0 or kw * channels < least or shape[0] == 0:
         return None
     # no numbers for the outputs: what comes before the pooling is never made
-    plan, tables = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
+    plan = plan_of(shape, w_shape[:2], 0, stride, padding, result, dtype.itemsize, SHARES, pool_size[0])
     # a power of two, so that SHARES tasks of equal size come out; more where else blocks of channels fill no vector
     pixels = shape[0] * math.prod(result)
     splits = 1 << (max(1, min(SHARES, pixels // 1024)).bit_length() - 1)
@@ -248,19 +212,20 @@ def winners(shape, w_shape, stride, padding, result, dtype, workers, pool_size):
     padded = max(_padded(plan, workers)[1], rows * plan.padded_width * channels)
     terms, places, block = kh * kw * channels, group * math.prod(pool_size), -(-outputs // (SHARES // splits))
     offsets, words = np.dtype(np.int32), np.dtype(np.int64)
-    scratch = Scratch((("found", (workers, 2), places_type(pool_size)), ("padded x", (workers, padded), dtype),
-                       ("weights", (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), dtype),
-                       ("starts", (workers, places), offsets), ("bits", (workers, max(block, places)), words),
-                       ("sources", (workers, places), words), ("gradients", (workers, dw_group * block), dtype),
-                       ("places", (workers, dw_group * block), offsets),
-                       ("partial", (splits * terms * outputs,), dtype), ("sums", (splits, outputs), dtype)))
-    return Winners((*tables, *_windows_of(plan, pool_size), kh, kw, stride[1], shape[0]), math.prod(pool_size),
-                   (*pool_size, group, dw_group), (lanes, splits, block), scratch)
+    numbers = (math.prod(window), input_gradient, lanes, splits, block, kh, kw, stride[1], shape[0], *pool_size, group,
+               dw_group)
+    return Fixed((packed((*plan.numbers, *numbers), *plan.tables, *_windows_of(plan, pool_size)),
+                  Room("found", (workers, 2), places_type(pool_size)), Room("sums", (splits, outputs), dtype),
+                  Room("partial", (splits * terms * outputs,), dtype), Room("padded x", (workers, padded), dtype),
+                  Room("weights", (workers, (outputs + lanes) * between_channels.py_func(terms, lanes)), dtype),
+                  Room("starts", (workers, places), offsets), Room("bits", (workers, max(block, places)), words),
+                  Room("sources", (workers, places), words), Room("gradients", (workers, dw_group * block), dtype),
+                  Room("places", (workers, dw_group * block), offsets)))
 
 
 def _parts(splits, size, dtype):
-    """A scratch array for that many parts of dw; a single part is dw itself."""
-    return "partial", (splits * size if splits > 1 else 0,), dtype
+    """Room for that many parts of dw; a single part is dw itself."""
+    return Room("partial", (splits * size if splits > 1 else 0,), dtype)
 
 
 def _windows_of(plan, pool_size):

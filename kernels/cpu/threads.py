@@ -79,13 +79,24 @@ def run(kernel, work, *arguments, workers=None):
 
     Callers whose work arrays have a row for each worker say how many that are: the setting may change meanwhile.
     """
+    return launch(kernel, (worth(work, workers or _threads), *arguments))
+
+
+def worth(work, workers):
+    """So many workers as that many numbers are worth: all, or one."""
+    return workers if work >= WORTH_THREADS else 1
+
+
+def launch(kernel, arguments):
+    """``kernel(*arguments)``, the first of which is how many workers there shall be."""
     if not _started:
         _start()
-    workers = workers or _threads
-    if workers == 1 or work < WORTH_THREADS or _forked:
-        return kernel(1, *arguments)
+    if arguments[0] == 1:
+        return kernel(*arguments)
+    if _forked:
+        return kernel(1, *arguments[1:])
     with _lock:
-        return kernel(workers, *arguments)
+        return kernel(*arguments)
 
 
 def _start():

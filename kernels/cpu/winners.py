@@ -33,7 +33,8 @@ from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_
 from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
-from .plans import unpacked
+from .plans import NUMBERS, unpacked
+from .tables import numbers_of, table_of
 
 #: Vectors of the widest tile: they take half of the registers or more. (Twelve of 512 bits, for 64 channels, would not
 #: stay in a first-level cache of 32 KB.)
@@ -44,15 +45,18 @@ WORD = 64
 
 
 @kernel
-def backward_from_winners(workers, argmax, places, found, *arguments):
-    """dx, dw and db; the arguments behind the first four are those of ``winners_share``.
+def backward_from_winners(workers, dy, y, argmax, x, w, dx, dw, db, tables, found, sums, partial, *scratch):
+    """dx, dw and db; the arguments are those of ``winners_share``.
 
     Nothing is written if argmax is not below ``places``, the number of pixels in a window; returns whether it is.
+    (``places`` is 0 where there is no pooling, and argmax nobody's but ours.)
     """
-    if not all_below(workers, argmax, places, found):
+    places, _, lanes, splits = numbers_of(tables, NUMBERS, 4)
+    if places > 0 and not all_below(workers, argmax, places, found):
         return False
-    on_all(winners_share, workers, (none_taken(workers), none_taken(workers), *arguments))
-    on_all(add_winners_share, workers, arguments)
+    on_all(winners_share, workers, (none_taken(workers), none_taken(workers), dy, y, argmax, x, w, dx, len(db), tables,
+                                    sums, partial, *scratch))
+    on_all(add_winners_share, workers, (dw, db, sums, partial, splits, lanes))
     return True
 
 
@@ -66,20 +70,21 @@ def count_positive(numbers, step):
 
 
 @part
-def winners_share(worker, workers, taken, taken_of_dw, sizes, row, step, out, start, near, kh, kw, column_step, images,
-                  x, dy, y, argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits,
-                  block, padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
+def winners_share(worker, workers, taken, taken_of_dw, dy, y, argmax, x, w, dx, outputs, tables, sums, partial,
+                  padded_scratch, w_scratch, starts, bits, sources, gradients, places):
     """A worker's part of dx, if ``wants_dx``, and of the sums over parts of the batch that make dw and db.
 
     ``group`` is the number of windows that are looked at together for dx, ``dw_group`` that for dw.
     """
-    plan = unpacked(sizes, row, step, out)
-    if wants_dx:
+    plan, start, near = unpacked(tables), table_of(tables, 4), table_of(tables, 5)
+    (_, wants_dx, lanes, splits, block, kh, kw, column_step, images, pool_height, pool_width, group,
+     dw_group) = numbers_of(tables, NUMBERS, 13)
+    if wants_dx > 0:
         spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy, y, argmax, pool_height,
-                       pool_width, group, w, dx, len(db), lanes, padded_scratch[worker], w_scratch[worker],
+                       pool_width, group, w, dx, outputs, lanes, padded_scratch[worker], w_scratch[worker],
                        starts[worker], bits[worker], sources[worker])
     correlate_winners(worker, workers, taken_of_dw, plan, start, near, kh, kw, images, x, dy, y, argmax, pool_height,
-                      pool_width, dw_group, len(db), lanes, splits, block, padded_scratch[worker], bits[worker],
+                      pool_width, dw_group, outputs, lanes, splits, block, padded_scratch[worker], bits[worker],
                       gradients[worker], places[worker], partial, sums)
 
 
@@ -303,9 +308,7 @@ def find_winners(start, near, dy, y, argmax, window, low, high, first, used, out
 
 
 @part
-def add_winners_share(worker, workers, sizes, row, step, out, start, near, kh, kw, column_step, images, x, dy, y,
-                      argmax, pool_height, pool_width, group, dw_group, w, wants_dx, dx, dw, db, lanes, splits, block,
-                      padded_scratch, w_scratch, starts, bits, sources, gradients, places, partial, sums):
+def add_winners_share(worker, workers, dw, db, sums, partial, splits, lanes):
     """``dw[k, o] = sum_s partial[s, o, k]`` and ``db[o] = sum_s sums[s, o]``, in the order of s."""
     outputs = len(db)
     terms = len(dw) // outputs

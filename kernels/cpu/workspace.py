@@ -14,6 +14,7 @@ import math
 import threading
 from functools import lru_cache
 from sys import getrefcount
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,26 +92,35 @@ def results(shape, dtype):
     return Results(shape, dtype)
 
 
-class Scratch(tuple):
-    """The arrays that a kernel works in, ``(name, shape, dtype)`` each. Told apart by identity, which is quick."""
+class Room(NamedTuple):
+    """An array for a kernel to work in, within one call of one thread."""
+
+    name: str  # what goes by the same name gets the same memory
+    shape: tuple
+    dtype: np.dtype
+
+
+class Fixed(tuple):
+    """What a kernel is given in every call of one kind: tables and constants, and ``Room`` to work in.
+
+    They are told apart by identity, which is quick.
+    """
 
     __hash__, __eq__ = object.__hash__, object.__eq__
 
 
-def scratch(wanted):
-    """Arrays for use within one call of one thread, as ``wanted``, a ``Scratch``, says.
-
-    The next request under the same name, be it of another ``Scratch``, gets the same memory.
-    """
+def arguments(fixed):
+    """The fixed arguments of a call, as a tuple, with the calling thread's arrays where there is to be room."""
     kept = _scratch.__dict__
-    arrays = kept.get(wanted)
-    if arrays is None:
-        grown = [_grow(kept, *one) for one in wanted]
+    found = kept.get(fixed)
+    if found is None:
+        grown = [_grow(kept, *one) for one in fixed if isinstance(one, Room)]
         if any(grown) or len(kept) > MOST_KEPT:
-            for key in [key for key in kept if isinstance(key, Scratch)]:
+            for key in [key for key in kept if isinstance(key, Fixed)]:
                 del kept[key]  # views of memory that is now too small
-        arrays = kept[wanted] = [np.ndarray(shape, dtype, *kept[name]) for name, shape, dtype in wanted]
-    return arrays
+        found = kept[fixed] = tuple(np.ndarray(one.shape, one.dtype, *kept[one.name]) if isinstance(one, Room) else one
+                                    for one in fixed)
+    return found
 
 
 def _grow(kept, name, shape, dtype):

@@ -37,10 +37,10 @@ class Guarded:
     def results(self, shape, dtype):
         return types.SimpleNamespace(empty=lambda: self.empty(shape, dtype))
 
-    def scratch(self, wanted):
-        return [self.empty(shape, dtype) for _, shape, dtype in wanted]
+    def arguments(self, fixed):
+        return tuple(self.empty(one.shape, one.dtype) if isinstance(one, workspace.Room) else one for one in fixed)
 
-    flat = staticmethod(workspace.flat)
+    Fixed, flat = workspace.Fixed, staticmethod(workspace.flat)
 
     def check(self):
         for shape, memory in self.arrays:

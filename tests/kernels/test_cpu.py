@@ -134,7 +134,7 @@ def test_dense(case):
 @pytest.mark.parametrize("rows", [256, 257, 2500])
 def test_a_dense_layer_of_more_rows_than_a_unit_has(rows):
     x, w, b, dy = values(1, (rows, 21)), values(2, (21, 37)), values(3, (37,)), values(4, (rows, 37))
-    plan, _ = plans.plan_of((rows, 1, 1, 21), (1, 1), 37, (1, 1), kernels.NO_PADDING, (1, 1), 8, 1)
+    plan = plans.plan_of((rows, 1, 1, 21), (1, 1), 37, (1, 1), kernels.NO_PADDING, (1, 1), 8, 1)
     assert plan.images <= plans.UNIT_ROWS and (plan.images == rows) == (rows <= plans.UNIT_ROWS)
     y = cpu.dense_relu_forward(x, w, b)
     for got, expected in zip((y, *cpu.dense_relu_backward(dy, y, x, w)),
@@ -147,7 +147,7 @@ def test_a_dense_layer_of_more_rows_than_a_unit_has(rows):
 @pytest.mark.parametrize("outputs", [1, 10, 64, 130, 576, 5408])
 def test_all_workers_have_a_part_of_a_dense_layer(outputs, workers):
     rows = 32
-    plan, _ = plans.plan_of((rows, 1, 1, 5), (1, 1), outputs, (1, 1), kernels.NO_PADDING, (1, 1), 4, workers)
+    plan = plans.plan_of((rows, 1, 1, 5), (1, 1), outputs, (1, 1), kernels.NO_PADDING, (1, 1), 4, workers)
     panels = math.ceil(outputs / (simd.PANEL * simd.lanes(np.dtype(np.float32))))
     tasks = math.ceil(rows / plan.images) * panels
     assert math.ceil(tasks / workers) <= 1.15 * tasks / workers
@@ -272,7 +272,7 @@ def test_a_border_of_zeros_stays_out_of_dx(units_of, special):
     padding = ((1, 1), (1, 1))
     dx = cpu.conv2d_backward(dy, x, w, 1, padding)[0]
     expected = reference.conv2d_backward(dy, x, w, 1, padding)[0]
-    assert setups.gather(x.shape, w.shape, (1, 1), padding, (18, 18), x.dtype, threads.get_num_threads(), False)
+    assert setups.gather(x.shape, w.shape, (1, 1), padding, (18, 18), x.dtype, threads.get_num_threads(), False, (0, 0))
     np.testing.assert_array_equal(np.isfinite(dx), np.isfinite(expected))
     assert not np.isfinite(dx[:, 3, 3, 3]).any() and np.isfinite(dx[:, -1:]).all()
 
@@ -341,19 +341,21 @@ def test_the_pool_keeps_no_more_than_its_limit(monkeypatch):
 def test_scratch_of_one_name_is_one_memory_that_grows(monkeypatch):
     monkeypatch.setattr(workspace, "_scratch", threading.local())
     float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
-    small = workspace.Scratch([("a", (2, 50), float32), ("b", (3,), float64)])
-    large = workspace.Scratch([("a", (10, 500), float64), ("b", (2,), float64), ("c", (9, 0), float32)])
-    a, b = workspace.scratch(small)
+    room, table = workspace.Room, np.arange(3)
+    small = workspace.Fixed([room("a", (2, 50), float32), table, room("b", (3,), float64)])
+    large = workspace.Fixed([room("a", (10, 500), float64), room("b", (2,), float64), room("c", (9, 0), float32)])
+    a, same, b = workspace.arguments(small)
+    assert same is table
     assert (a.shape, a.dtype, b.shape, b.dtype) == ((2, 50), float32, (3,), float64)
     assert not np.shares_memory(a, b)
-    assert workspace.scratch(small)[0] is a
-    arrays = workspace.scratch(large)
+    assert workspace.arguments(small)[0] is a
+    arrays = workspace.arguments(large)
     assert [array.shape for array in arrays] == [(10, 500), (2,), (9, 0)]
     assert np.shares_memory(arrays[1], b) and not np.shares_memory(arrays[0], a)  # the first had to grow
-    assert np.shares_memory(arrays[0], workspace.scratch(small)[0])
+    assert np.shares_memory(arrays[0], workspace.arguments(small)[0])
     assert all(array.ctypes.data % 64 == 0 for array in arrays)
     elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.extend(workspace.scratch(large)))
+    thread = threading.Thread(target=lambda: elsewhere.extend(workspace.arguments(large)))
     thread.start()
     thread.join()
     assert not np.shares_memory(elsewhere[0], arrays[0])
@@ -364,7 +366,7 @@ def test_scratch_forgets_calls_that_are_long_past(monkeypatch):
     monkeypatch.setattr(workspace, "MOST_KEPT", 20)
     addresses = set()
     for size in [100_000, *range(1, 100)]:
-        (array,) = workspace.scratch(workspace.Scratch([("a", (size,), np.dtype(np.int32))]))
+        (array,) = workspace.arguments(workspace.Fixed([workspace.Room("a", (size,), np.dtype(np.int32))]))
         addresses.add(array.ctypes.data)
         assert len(workspace._scratch.__dict__) <= 22
     assert len(addresses) == 1

@@ -36,7 +36,7 @@ def always(monkeypatch, units_of):
 
 def planned(case, masked=False):
     return setups.dots(case.x.shape, case.w.shape, case.stride, case.padding, case.dy.shape[1:3], case.x.dtype,
-                       threads.get_num_threads(), masked)
+                       threads.get_num_threads(), masked, (0, 0))
 
 
 @pytest.mark.filterwarnings("ignore:.*function-scoped fixture")
@@ -131,7 +131,8 @@ def test_when_dot_products_are_taken(shape, w_shape, padding, wanted):
     padding = ((padding, padding),) * 2
     result = tuple(n + 2 * padding[0][0] - k + 1 for n, k in zip(shape[1:3], w_shape))
     if simd.BITS >= 256:
-        assert bool(setups.dots(shape, w_shape, (1, 1), padding, result, np.dtype(np.float32), 2, False)) == wanted
+        setup = setups.dots(shape, w_shape, (1, 1), padding, result, np.dtype(np.float32), 2, False, (0, 0))
+        assert bool(setup) == wanted
 
 
 def test_tables_stay_short(monkeypatch):

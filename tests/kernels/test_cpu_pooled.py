@@ -85,7 +85,7 @@ def compare_pooled(case, pool_size):
 
 
 def geometry(case, pool_size):
-    """The arguments of ``setups.winners`` and ``setups.picked``."""
+    """The arguments of ``setups.picked``, and of ``setups.winners`` but for the last one."""
     result = tuple(n // p * p for n, p in zip(case.dy.shape[1:3], pool_size))
     return (case.x.shape, case.w.shape, case.stride, case.padding, result, case.x.dtype, threads.get_num_threads(),
             pool_size)
@@ -97,7 +97,7 @@ def test_gradients_from_the_winners_alone(all_winners):
     @given(winners_cases())
     def check(case):
         case, pool_size = case
-        assert setups.winners(*geometry(case, pool_size))
+        assert setups.winners(*geometry(case, pool_size), True)
         compare_pooled(case, pool_size)
 
     check()
@@ -106,9 +106,9 @@ def test_gradients_from_the_winners_alone(all_winners):
 @pytest.mark.parametrize("images, size, outputs", [(128, 5, 64), (32, 5, 64), (16, 13, 64), (64, 13, 16), (8, 28, 256)])
 def test_blocks_of_channels_fill_vectors(images, size, outputs):
     lanes = simd.lanes(np.dtype(np.float32))
-    setup = setups.winners((images, size, size, 64), (3, 3, 64, outputs), (1, 1), NO_PADDING, (size - 3 + 1,) * 2,
-                           np.dtype(np.float32), 2, (1, 1))
-    _, splits, block = setup.cuts
+    tables, *_ = setups.winners((images, size, size, 64), (3, 3, 64, outputs), (1, 1), NO_PADDING, (size - 3 + 1,) * 2,
+                                np.dtype(np.float32), 2, (1, 1), True)
+    splits, block = tables[tables[0]:][plans.NUMBERS + 3:][:2]
     assert block >= min(lanes, outputs) and -(-outputs // block) * splits in range(4, 17)
 
 
@@ -192,6 +192,10 @@ def test_relu_leaves_winners_where_it_lets_few_through(ways, images, size, paddi
         ways.clear()
 
 
+def are_few(y, window):
+    return conv2d._are_few(y.ravel(), conv2d.sample_of(y.shape, window))
+
+
 @pytest.mark.parametrize("outputs", [1, 7, 16, 48, 64, 100])
 @pytest.mark.parametrize("live", [0.3, 0.6])
 def test_the_share_of_winners_does_not_depend_on_which_channels_are_live(outputs, live):
@@ -202,10 +206,10 @@ def test_the_share_of_winners_does_not_depend_on_which_channels_are_live(outputs
     for case in (y, y[..., ::-1].copy(), pixels):
         share = np.count_nonzero(case) / case.size
         if abs(share - conv2d.FEW) > 0.1:
-            assert conv2d._few_count(case, (1, 1)) == (share < conv2d.FEW)
+            assert are_few(case, (1, 1)) == (share < conv2d.FEW)
         if abs(share - 2 * conv2d.FEW) > 0.1:
-            assert conv2d._few_count(case, (2, 1)) == (share < 2 * conv2d.FEW)
-        assert conv2d._few_count(case, (1, 3))  # at most one pixel in three
+            assert are_few(case, (2, 1)) == (share < 2 * conv2d.FEW)
+        assert are_few(case, (1, 3))  # at most one pixel in three
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -213,8 +217,8 @@ def test_every_other_number_is_half_of_them(monkeypatch, first):
     monkeypatch.setattr(conv2d, "FEW", 0.45)
     y = np.zeros((64, 5, 5, 7), np.float32)  # an odd number of each: even steps are coprime to them
     y.reshape(-1)[first::2] = 1
-    assert not conv2d._few_count(y, (1, 1))
-    assert conv2d._few_count(y, (2, 1))
+    assert not are_few(y, (1, 1))
+    assert are_few(y, (2, 1))
 
 
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((2, 0), (0, 3))])

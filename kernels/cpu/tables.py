@@ -14,11 +14,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
-from .simd import address
-
-INT64 = ir.IntType(64)
+from .simd import INT64, address
 
 
 def packed(numbers, *tables):
@@ -51,6 +48,8 @@ def table_of(typing, array, number):
     (A slice would do as well, but where no references are counted a function cannot return one.)
     """
     def codegen(context, builder, signature, args):
+        from numba.np.arrayobj import make_array, populate_array  # who finds everything compiled starts without
+
         start, size = (_load(context, builder, array, args[0], ir.Constant(INT64, 2 * number.literal_value + i))
                        for i in (0, 1))
         view = make_array(array)(context, builder)

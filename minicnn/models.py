@@ -56,7 +56,6 @@ class Sequential:
         self.name = name
         self.ops = Operations(resolve_backend() if backend is None else resolve_backend(backend))
         self.dtype = parameters.check_dtype(dtype)
-        self._number = np.dtype(self.dtype)  # NumPy would look the name up in every step
         self.stream = RandomStream(int(seed))
         self.layers = []
         self.input_shape = None
@@ -243,13 +242,11 @@ class Sequential:
         if not isinstance(x, np.ndarray) and hasattr(x, "shape") and hasattr(x, "dtype"):  # on the device already
             shapes.check_batch(self, x)
             return x
-        ready = type(x) is np.ndarray and self.built and x.dtype == self._number
-        if not (ready and x.shape[1:] == self.input_shape and len(x) > 0):
-            x = inputs.images(self, x, finite=False)
-        return self._in_own_type(x)
+        return self._in_own_type(inputs.images(self, x, finite=False))
 
     def _in_own_type(self, x):
-        return self.ops.asarray(x if x.dtype == self._number else x.astype(self._number))
+        # not ``self.dtype``, a name, which NumPy would have to look up in every step
+        return self.ops.asarray(x.astype(self.parameters.dtype, copy=False))
 
     # ---- training and use --------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class Operations:
         self.name = backend.__name__.rpartition(".")[2]
         self._functions = {name: self._function(name) for name in (*CONTRACT, *FUSED)}
         for name, function in self._functions.items():
-            if not hasattr(type(self), name):
+            if not hasattr(type(self), name):  # four have a method here that adds an activation
                 setattr(self, name, function)
         #: Whether a convolution with relu and the max-pooling behind it can be one call (``minicnn/fusing.py``).
         self.pools_convolutions = bool(self.conv2d_relu_max_pool2d_forward and self.conv2d_relu_max_pool2d_backward)

@@ -146,8 +146,8 @@ def backward_call(x_shape, w_shape, stride, padding, y_shape, dtype, masked, dx_
     geometry = x_shape, w_shape, stride, padding, result, dtype, workers
     dx = None if dx_shape is None else workspace.results(dx_shape, dtype)
     work = math.prod(w_shape) * x_shape[0] * math.prod(result) // threads.PRODUCTS
-    call = Backward(geometry, masked, window, dx, threads.worth(work, workers))  # of no images
-    if x_shape[0] == 0:
+    call = Backward(geometry, masked, window, dx, threads.worth(work, workers))
+    if x_shape[0] == 0:  # there will be no kernel to run
         return call
     winners = setups.winners(*geometry, window, dx is not None) if few else None
     dots = spread = correlation = both = None

@@ -18,7 +18,7 @@ from .compiling import kernel
 from .packing import add_rows, copy, copy_masked, copy_padded, copy_unpadded, fill, pack_panel, pack_transposed
 from .parallel import next_task, none_taken, on_all, take
 from .parts import part
-from .plans import NUMBERS, unpacked
+from .plans import PLAN_NUMBERS, unpacked
 from .pooled import pool_rows, product_of_windows, unpool_rows
 from .product import panel_width, product
 from .tables import numbers_of, table_of
@@ -45,7 +45,7 @@ def spread(workers, *arguments):
 @kernel
 def correlate(workers, dy, mask, argmax, x, dw, db, tables, zeros, sums, partial, *scratch):
     """dw and db; the arguments are those of ``correlate_share``."""
-    splits = numbers_of(tables, NUMBERS, 1)[0]
+    splits = numbers_of(tables, PLAN_NUMBERS, 1)[0]
     on_all(correlate_share, workers, (none_taken(workers), dy, mask, argmax, x, partial if splits > 1 else dw, sums,
                                       tables, zeros, *scratch))
     add_splits(workers, dw, db, partial, sums, splits)
@@ -54,7 +54,7 @@ def correlate(workers, dy, mask, argmax, x, dw, db, tables, zeros, sums, partial
 @kernel
 def spread_and_correlate(workers, dy, mask, argmax, x, w, dx, dw, db, tables, zeros, sums, partial, *others):
     """dx, dw and db; behind the arguments of ``correlate`` stand those of ``spread``."""
-    splits = numbers_of(tables, NUMBERS, 1)[0]
+    splits = numbers_of(tables, PLAN_NUMBERS, 1)[0]
     on_all(spread_and_correlate_share, workers, (none_taken(workers), none_taken(workers), dy, mask, argmax, x, w, dx,
                                                  partial if splits > 1 else dw, sums, tables, zeros, *others))
     add_splits(workers, dw, db, partial, sums, splits)
@@ -80,7 +80,7 @@ def convolve_share(worker, workers, taken, x, w, bias, y, argmax, tables, bias_s
     are pooled in the registers where there is no scratch array for the result before the pooling.
     """
     plan = unpacked(tables)
-    images, packs, columns, lanes, relu, pool_height, pool_width = numbers_of(tables, NUMBERS, 7)
+    images, packs, columns, lanes, relu, pool_height, pool_width = numbers_of(tables, PLAN_NUMBERS, 7)
     row, step, out = plan.row, plan.step, plan.out
     units = (images + plan.images - 1) // plan.images * plan.bands
     zero, no, terms, pools, unpooled = np.int64(0), np.bool_(False), len(step), pool_height > 0, y_scratch[worker]
@@ -137,7 +137,7 @@ def spread_share(worker, workers, taken, dy, mask, argmax, w, dx, tables, zeros,
     """
     plan = unpacked(tables)
     (images, gathers, kh, kw, column_step, masked, pool_height, pool_width, channels, outputs,
-     lanes) = numbers_of(tables, NUMBERS, 11)
+     lanes) = numbers_of(tables, PLAN_NUMBERS, 11)
     if gathers > 0:
         gather(worker, workers, taken, plan, images, kh * kw, dy, mask, masked, argmax, pool_height, pool_width,
                dy_scratch, w, w_scratch, zeros, dx, channels, outputs, lanes, padded_scratch)
@@ -308,7 +308,7 @@ def correlate_share(worker, workers, taken, dy, mask, argmax, x, dw, sums, table
     with the first of them; ``sums`` has a last row for what the others add up.
     """
     plan, taps = unpacked(tables), table_of(tables, 4)
-    splits, images, masked, pool_height, pool_width, block, columns, lanes = numbers_of(tables, NUMBERS, 8)
+    splits, images, masked, pool_height, pool_width, block, columns, lanes = numbers_of(tables, PLAN_NUMBERS, 8)
     row, step, terms = plan.row, plan.step, len(taps)
     blocks = (terms + block - 1) // block
     units = (images + plan.images - 1) // plan.images * plan.bands

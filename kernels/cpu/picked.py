@@ -29,7 +29,7 @@ from .convolution import add_splits, place, unit_of_x
 from .packing import fill
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
-from .plans import NUMBERS, unpacked
+from .plans import PLAN_NUMBERS, unpacked
 from .product import panel_width
 from .tables import numbers_of, table_of
 
@@ -42,7 +42,7 @@ WIDEST = 2
 @kernel
 def correlate_picked(workers, dy, y, argmax, x, dw, db, tables, found, sums, partial, *scratch):
     """dw and db, as ``winners.backward_from_winners``; the arguments are those of ``picked_share``."""
-    places, splits = numbers_of(tables, NUMBERS, 2)
+    places, splits = numbers_of(tables, PLAN_NUMBERS, 2)
     if not all_below(workers, argmax, places, found):
         return False
     on_all(picked_share, workers, (none_taken(workers), dy, y, argmax, x, tables, sums, partial if splits > 1 else dw,
@@ -60,7 +60,7 @@ def picked_share(worker, workers, taken, dy, y, argmax, x, tables, sums, partial
     numbers of ``four``; an image has ``windows`` windows.
     """
     plan, start, near, taps = unpacked(tables), table_of(tables, 4), table_of(tables, 5), table_of(tables, 6)
-    _, splits, images, windows, columns, lanes = numbers_of(tables, NUMBERS, 6)
+    _, splits, images, windows, columns, lanes = numbers_of(tables, PLAN_NUMBERS, 6)
     step, terms = plan.step, len(taps)
     units = (images + plan.images - 1) // plan.images * plan.bands
     four, gradients, which = four_scratch[worker], gradients_scratch[worker], which_scratch[worker]

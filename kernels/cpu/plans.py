@@ -76,14 +76,14 @@ class Plan(NamedTuple):
         return self[-3:]
 
 
-#: How many numbers a plan has.
-NUMBERS = len(Plan._fields) - 3
+#: How many numbers a plan has: in a ``packed`` array, those of the kernel stand behind them.
+PLAN_NUMBERS = len(Plan._fields) - 3
 
 
 @part
 def unpacked(packed):
     """The plan, inside a kernel, of which ``packed`` has the first numbers and the first tables (``tables.py``)."""
-    return Plan(*numbers_of(packed, 0, NUMBERS), table_of(packed, 1), table_of(packed, 2), table_of(packed, 3))
+    return Plan(*numbers_of(packed, 0, PLAN_NUMBERS), table_of(packed, 1), table_of(packed, 2), table_of(packed, 3))
 
 
 @lru_cache(256)

@@ -19,6 +19,7 @@ from .compiling import kernel
 from .packing import fill
 from .parallel import on_all
 from .parts import part
+from .tables import numbers_of, packed
 
 #: Windows in a tile.
 ROWS = 4
@@ -82,6 +83,10 @@ class Sizes(NamedTuple):
     lanes: int
 
 
+#: How many numbers that is.
+SIZES = len(Sizes._fields)
+
+
 def _run(kernel, x_shape, y_shape, pool_size, stride, padding, *arrays):
     sizes = _sizes(x_shape, y_shape, pool_size, stride, padding, simd.lanes(arrays[0].dtype))
     threads.run(kernel, math.prod(x_shape), sizes, *[workspace.flat(array) for array in arrays])
@@ -89,14 +94,13 @@ def _run(kernel, x_shape, y_shape, pool_size, stride, padding, *arrays):
 
 @lru_cache(256)
 def _sizes(x_shape, y_shape, pool_size, stride, padding, lanes):
-    """``Sizes`` as one array: to look at thirteen Python objects takes Numba longer than to look at one."""
-    return np.array(Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0], lanes))
+    """``Sizes``, as a kernel gets them (``tables.py``)."""
+    return packed(Sizes(*x_shape, *y_shape[1:3], *pool_size, *stride, padding[0][0], padding[1][0], lanes))
 
 
 @part
-def _named(sizes):
-    return Sizes(sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5], sizes[6], sizes[7], sizes[8], sizes[9],
-                 sizes[10], sizes[11], sizes[12])
+def _named(tables):
+    return Sizes(*numbers_of(tables, 0, SIZES))
 
 
 @part
@@ -124,9 +128,9 @@ def _alike(sizes, j):
 
 
 @part
-def _max_forward_share(worker, workers, sizes_array, x, y, argmax):
+def _max_forward_share(worker, workers, tables, x, y, argmax):
     """Rows of y, a few windows and a vector of channels at a time: maxima and positions stay in registers."""
-    sizes = _named(sizes_array)
+    sizes = _named(tables)
     rows = sizes.images * sizes.out_height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         image, i = row // sizes.out_height, row % sizes.out_height
@@ -161,9 +165,9 @@ def _max_forward(workers, *arguments):
 
 
 @part
-def _max_backward_share(worker, workers, sizes_array, dx, dy, argmax):
+def _max_backward_share(worker, workers, tables, dx, dy, argmax):
     """Rows of dx: each asks the windows that cover it for the gradients of those whose maximum it holds."""
-    sizes = _named(sizes_array)
+    sizes = _named(tables)
     row_size = sizes.width * sizes.channels
     # where windows neither overlap nor leave gaps, every pixel is written once, and needs no zero to add to
     tiled = (sizes.column_step == sizes.pool_width and sizes.row_step >= sizes.pool_height and sizes.left == 0
@@ -206,8 +210,8 @@ def _max_backward(workers, *arguments):
 
 
 @part
-def _avg_forward_share(worker, workers, sizes_array, x, y):
-    sizes = _named(sizes_array)
+def _avg_forward_share(worker, workers, tables, x, y):
+    sizes = _named(tables)
     rows = sizes.images * sizes.out_height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):
         image, i = row // sizes.out_height, row % sizes.out_height
@@ -237,8 +241,8 @@ def _avg_forward(workers, *arguments):
 
 
 @part
-def _avg_backward_share(worker, workers, sizes_array, dx, dy):
-    sizes = _named(sizes_array)
+def _avg_backward_share(worker, workers, tables, dx, dy):
+    sizes = _named(tables)
     row_size = sizes.width * sizes.channels
     rows = sizes.images * sizes.height
     for row in range(rows * worker // workers, rows * (worker + 1) // workers):

@@ -3,7 +3,8 @@
 Each function makes what a kernel is given behind the arrays of the call (``workspace.Fixed``): numbers and tables in
 one array, those of the plan before the kernel's own, and room for the arrays that it works in, most of them with a row
 for each worker. They all take the shapes of x and w, stride and padding, the rows and columns of the result that are
-asked for, the type of the numbers, and how many workers there are; then what else the kernel has to know.
+asked for, the type of the numbers, and how many workers there are; then what else the kernel has to know. A kernel
+takes its ``numbers`` apart in the order in which they stand here.
 """
 
 from __future__ import annotations
@@ -87,9 +88,10 @@ def gather(shape, w_shape, stride, padding, result, dtype, workers, masked, wind
         return None
     weights = (kh * kw * outputs + lanes) * min(whole(channels, lanes), simd.PANEL * lanes)
     pixels = plan.images * plan.block_height * plan.width
-    none = multiples(0, 1)
-    return Spread(_spread_fixed(plan, True, shape, w_shape, stride, dtype, workers, masked, window, (none,) * 3,
-                                pixels * outputs, weights, 0), bool(plan.padded))
+    numbers = shape[0], True, kh, kw, stride[1], masked, *window, channels, outputs, lanes
+    fixed = _spread_fixed(plan, numbers, (multiples(0, 1),) * 3, dtype, workers, pixels * outputs if masked else 0,
+                          weights, 0)
+    return Spread(fixed, bool(plan.padded))
 
 
 @lru_cache(256)
@@ -106,16 +108,18 @@ def spread(shape, w_shape, stride, padding, result, dtype, workers, masked, wind
     # with few channels: where the windows stand, and the pixels of dy in dy
     tables = (multiples(outputs, 1), multiples(pixels + 1 if size else 0, size),
               multiples(pixels if size else 0, outputs))
-    return Spread(_spread_fixed(plan, False, shape, w_shape, stride, dtype, workers, masked, window, tables,
-                                pixels * outputs, weights, pixels * size), False)
+    numbers = shape[0], False, kh, kw, stride[1], masked, *window, channels, outputs, lanes
+    fixed = _spread_fixed(plan, numbers, tables, dtype, workers, pixels * outputs if masked else 0, weights,
+                          pixels * size)
+    return Spread(fixed, False)
 
 
-def _spread_fixed(plan, gathers, shape, w_shape, stride, dtype, workers, masked, window, tables, dy, weights, windows):
-    lanes, (kh, kw, channels, outputs) = simd.lanes(dtype), w_shape
-    numbers = shape[0], gathers, kh, kw, stride[1], masked, *window, channels, outputs, lanes
-    return Fixed((packed((*plan.numbers, *numbers), *plan.tables, *tables), constant(0, simd.PANEL * lanes, dtype),
-                  Room("dy", (workers, dy if masked else 0), dtype), Room("weights", (workers, weights), dtype),
-                  Room("padded dx", _padded(plan, workers), dtype), Room("windows", (workers, windows), dtype)))
+def _spread_fixed(plan, numbers, tables, dtype, workers, dy, weights, windows):
+    """The last three say how much room a worker needs for dy, transposed weights, and windows."""
+    return Fixed((packed((*plan.numbers, *numbers), *plan.tables, *tables),
+                  constant(0, simd.PANEL * simd.lanes(dtype), dtype), Room("dy", (workers, dy), dtype),
+                  Room("weights", (workers, weights), dtype), Room("padded dx", _padded(plan, workers), dtype),
+                  Room("windows", (workers, windows), dtype)))
 
 
 @lru_cache(256)

@@ -33,7 +33,7 @@ from .convolution import bands_of_dx, place, place_in_dx, rows_between, unit_of_
 from .packing import copy_unpadded, fill, pack_transposed
 from .parallel import all_below, next_task, none_taken, on_all
 from .parts import part
-from .plans import NUMBERS, unpacked
+from .plans import PLAN_NUMBERS, unpacked
 from .tables import numbers_of, table_of
 
 #: Vectors of the widest tile: they take half of the registers or more. (Twelve of 512 bits, for 64 channels, would not
@@ -49,9 +49,9 @@ def backward_from_winners(workers, dy, y, argmax, x, w, dx, dw, db, tables, foun
     """dx, dw and db; the arguments are those of ``winners_share``.
 
     Nothing is written if argmax is not below ``places``, the number of pixels in a window; returns whether it is.
-    (``places`` is 0 where there is no pooling, and argmax nobody's but ours.)
+    (``places`` is 0 where there is no pooling: then argmax is our own, and not looked at.)
     """
-    places, _, lanes, splits = numbers_of(tables, NUMBERS, 4)
+    places, _, lanes, splits = numbers_of(tables, PLAN_NUMBERS, 4)
     if places > 0 and not all_below(workers, argmax, places, found):
         return False
     on_all(winners_share, workers, (none_taken(workers), none_taken(workers), dy, y, argmax, x, w, dx, len(db), tables,
@@ -78,7 +78,7 @@ def winners_share(worker, workers, taken, taken_of_dw, dy, y, argmax, x, w, dx, 
     """
     plan, start, near = unpacked(tables), table_of(tables, 4), table_of(tables, 5)
     (_, wants_dx, lanes, splits, block, kh, kw, column_step, images, pool_height, pool_width, group,
-     dw_group) = numbers_of(tables, NUMBERS, 13)
+     dw_group) = numbers_of(tables, PLAN_NUMBERS, 13)
     if wants_dx > 0:
         spread_winners(worker, workers, taken, plan, kh, kw, column_step, images, dy, y, argmax, pool_height,
                        pool_width, group, w, dx, outputs, lanes, padded_scratch[worker], w_scratch[worker],

@@ -108,7 +108,7 @@ def test_blocks_of_channels_fill_vectors(images, size, outputs):
     lanes = simd.lanes(np.dtype(np.float32))
     tables, *_ = setups.winners((images, size, size, 64), (3, 3, 64, outputs), (1, 1), NO_PADDING, (size - 3 + 1,) * 2,
                                 np.dtype(np.float32), 2, (1, 1), True)
-    splits, block = tables[tables[0]:][plans.NUMBERS + 3:][:2]
+    splits, block = tables[tables[0]:][plans.PLAN_NUMBERS + 3:][:2]
     assert block >= min(lanes, outputs) and -(-outputs // block) * splits in range(4, 17)
 
 
